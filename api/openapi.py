@@ -135,8 +135,8 @@ def _document_of(api: DescribedAPI, path_prefix: str) -> OpenAPISchema:
 
 
 def _unwrap(node: Any) -> None:
-    """What is said of a single shape stands beside it: generators do not look into an `allOf` of
-    one.
+    """The description of a single shape stands beside its `$ref`: generators do not look into an
+    `allOf` of one.
     """
     for part in node.values() if isinstance(node, dict) else node:
         if isinstance(part, dict | list):

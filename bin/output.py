@@ -15,12 +15,11 @@ class Output:
     def __init__(self) -> None:
         self.descriptor = sys.stdout.fileno()
         self.backlog = bytearray()
-        has_colour = (
+        self.has_colour = (
             sys.stdout.isatty()
             and not os.environ.get("NO_COLOR")
             and os.environ.get("TERM") != "dumb"
         )
-        self.has_colour = has_colour
 
     def say(self, text: str) -> None:
         self.write(f"{text}\n".encode())

@@ -168,10 +168,7 @@ def is_group(group: int) -> bool:
     """
     try:
         os.killpg(group, 0)
-    except (
-        ProcessLookupError,
-        PermissionError,
-    ):  # the second is what macOS says of a group of zombies
+    except (ProcessLookupError, PermissionError):  # the second: of zombies, on macOS
         return False
     if not IS_LINUX:
         return True

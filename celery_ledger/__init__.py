@@ -1,7 +1,7 @@
-"""Celery tasks as rows of Postgres: promised in a transaction, claimed, settled, rescued and rung
-again.
+"""Celery tasks as rows of Postgres: promised in a transaction, claimed, settled, and rescued when
+their process is lost.
 
-These are the public names. Each is imported when it is first asked for, since Django's models
+This module exports the public names. Each is imported when it is first used, since Django's models
 cannot be imported before its apps are ready.
 """
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from celery_ledger.telemetry.tracing import span as span
     from celery_ledger.telemetry.unheard import unheard as unheard
 
-PUBLIC = {  # the module that each name is in
+PUBLIC = {  # the module in which each name is
     "FINISHED": "models",
     "Job": "models",
     "JobQuerySet": "models",
@@ -53,6 +53,7 @@ PUBLIC = {  # the module that each name is in
     "bulk": "publishing.queues",
     "celery_options": "celery.installation",
     "delay_s": "models.backoff",
+    "explain": "operations.why",
     "in_trouble": "errors",
     "install": "celery.installation",
     "ledger_settings": "conf",
@@ -63,12 +64,11 @@ PUBLIC = {  # the module that each name is in
     "scrubbed": "models.error",
     "settle": "execution.settling",
     "span": "telemetry.tracing",
-    "explain": "operations.why",
     "together": "publishing.together",
     "unheard": "telemetry.unheard",
     "waiting_in_bulk": "publishing.queues",
 }
-MODULES = {
+MODULES = {  # public names that are modules
     "asked": "operations.asked",
     "context": "context",
     "interventions": "operations.interventions",

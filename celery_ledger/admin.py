@@ -1,3 +1,5 @@
+"""Pages of Django's admin on which jobs and workers can be looked at."""
+
 from typing import Any
 
 from django.contrib import admin
@@ -8,16 +10,16 @@ from celery_ledger.models import Job, Worker
 
 
 class LookOnlyAdmin(admin.ModelAdmin):
-    """Rows to look at. They change through their verbs, which keep their promises; a form would
-    not.
+    """Pages to look at rows, and not to change them: a form would pass over what `manage.py jobs`
+    and the ledger do with a change.
     """
 
-    show_full_result_count = False  # counting a million rows to show a page of them
+    show_full_result_count = False  # to count a million rows for each page would take too long
     list_per_page = 50
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """What the page offers, and no lookup of one's own (`created_at__year=99999999999` cannot
-        be asked).
+        """Whether the page itself offers this filter. Others in the address are refused, like
+        `created_at__year=99999999999`.
         """
         offered = [name for name in self.get_list_filter(request) if isinstance(name, str)]
         return lookup.partition("__")[0] in offered and super().lookup_allowed(

@@ -1,3 +1,5 @@
+"""The Django app: it registers the system checks, and Django's own tasks."""
+
 import sys
 
 from django.apps import AppConfig
@@ -17,7 +19,7 @@ class CeleryLedgerConfig(AppConfig):
         self._register_tasks_of_django()
 
     def _register_tasks_of_django(self) -> None:
-        """Those of modules that were imported before the models were."""
+        """Register functions of Django's tasks whose modules were imported before the models."""
         if "celery_ledger.django_tasks" in sys.modules:
             from celery_ledger.django_tasks import function  # noqa: PLC0415 - needs the models
 

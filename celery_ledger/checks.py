@@ -1,5 +1,5 @@
-"""The installation, and numbers and options that depend on each other, checked at boot (`manage.py
-check`, and every release).
+"""Django's system checks of the ledger: its installation, its settings, and the options of
+tasks.
 """
 
 import inspect
@@ -23,7 +23,7 @@ RETRY_OPTIONS = (
     "retry_kwargs",
     "dont_autoretry_for",
 )
-KNOWN_OPTIONS = {
+KNOWN_OPTIONS = {  # that a decorator may set beside the attributes of `app.Task`
     "app",
     "name",
     "run",
@@ -34,23 +34,25 @@ KNOWN_OPTIONS = {
 
 
 def check_tasks(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Each task of the installed apps: what was combined wrongly, in a sentence."""
+    """An error for each wrong option, or wrong combination, of a task of the installed apps."""
     current_app.loader.import_default_modules()
-    rooms = {config.name for config in apps.get_app_configs()}
-    ours = [
+    installed = {config.name for config in apps.get_app_configs()}
+    tasks = [
         task
         for _, task in sorted(current_app.tasks.items())
-        if task.__module__.partition(".")[0] in rooms
+        if task.__module__.partition(".")[0] in installed
     ]
     return [
         Error(objection, obj=task.name, id="celery_ledger.E001")
-        for task in ours
+        for task in tasks
         for objection in objections(task)
     ]
 
 
 def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """The ledger's numbers: that there is such a one, and that they fit each other."""
+    """An error for each name in `LEDGER` that is no setting, and for numbers that do not fit each
+    other.
+    """
     numbers = ledger_settings
     wrong = [
         f"LEDGER names {name}, which is no number of the ledger." for name in numbers.unknown()
@@ -76,7 +78,7 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
 
 
 def check_installation(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """That the Celery app is one of the ledger: what is missing, and what to write."""
+    """An error for each part of the ledger that the Celery app lacks, with what to write."""
     missing = [_not_ours(part, option) for part, option in celery_options().items()]
     if not current_app.steps["worker"] >= set(STEPS):
         missing.append("Its workers have no clock: call install(app) after config_from_object().")
@@ -86,7 +88,7 @@ def check_installation(app_configs: Any, **options: Any) -> list[CheckMessage]:
 
 
 def _not_ours(part: str, option: Any) -> str | None:
-    """A sentence about this argument of Celery's constructor, if the app was made without it."""
+    """A sentence, if the Celery app was made without this argument of its constructor."""
     actual = {
         "amqp": current_app.amqp_cls,
         "backend": current_app.conf.result_backend,
@@ -101,47 +103,46 @@ def _not_ours(part: str, option: Any) -> str | None:
 
 
 def objections(task: Task) -> list[str]:
-    """Why this task cannot be run as it stands."""
-    found = []
+    """A sentence for each option, or combination of options, that is wrong in this task."""
+    wrong = []
     if not task.time_limit or not task.soft_time_limit:
-        found.append(
+        wrong.append(
             "It needs a soft_time_limit and a time_limit: without them its lease has no end."
         )
     elif task.soft_time_limit >= task.time_limit:
-        found.append(
+        wrong.append(
             "Its soft_time_limit must be less than its time_limit, "
             "or it is killed before it can clean up."
         )
     elif task.time_limit > ledger_settings.STOP_S:
-        found.append(
+        wrong.append(
             f"Its time_limit is over {ledger_settings.STOP_S} s: every deploy would kill it. "
             "Split it into smaller jobs."
         )
     if task.acks_late:
-        found.append(
+        wrong.append(
             "acks_late has no meaning here: the row is what is acknowledged. Leave it out."
         )
     if getattr(task, "threaded", False) and getattr(task, "atomic", True):
-        found.append("It is threaded, so it must be atomic=False: a transaction waits for nobody.")
-    return [*found, *_objections_to_options(task)]
+        wrong.append("It is threaded, so it must be atomic=False: a transaction waits for nobody.")
+    return [*wrong, *_objections_to_options(task)]
 
 
 def _objections_to_options(task: Task) -> Iterator[str]:
-    if unknown := _unknown_fields(task):
+    """A sentence for each single option that is wrong."""
+    unknown = _unknown_fields(task)
+    if unknown:
         yield f"Its key names {', '.join(sorted(unknown))}, which it does not take."
-    if misspelt := _unknown_options(task):
+    misspelt = _unknown_options(task)
+    if misspelt:
         yield f"It sets {', '.join(sorted(misspelt))}, which is no option of a task."
-    idle = [
-        name
-        for name in RETRY_OPTIONS
-        if hasattr(task, name) and not getattr(task, "autoretry_for", ())
-    ]
-    if idle:
+    idle = [name for name in RETRY_OPTIONS if hasattr(task, name)]
+    if idle and not getattr(task, "autoretry_for", ()):
         yield f"It sets {', '.join(idle)} without autoretry_for, so nothing is ever retried by it."
     if task.serializer != "json":
         yield f"Its serializer is {task.serializer}, but a row holds JSON."
-    queues = current_app.amqp.queues.consume_from
-    if (queue := getattr(task, "queue", None)) and queue not in queues:
+    queue, queues = getattr(task, "queue", None), current_app.amqp.queues.consume_from
+    if queue and queue not in queues:
         yield (
             f"Its queue is {queue}, to which no worker listens; "
             f"there are {', '.join(sorted(queues))}."
@@ -151,19 +152,17 @@ def _objections_to_options(task: Task) -> Iterator[str]:
 
 
 def _unknown_options(task: Task) -> set[str]:
-    """What the decorator set on the task's own class that neither Celery nor the ledger knows."""
+    """The options that a decorator has set and that neither Celery nor the ledger knows."""
     own_class = getattr(task, "guarded_class", task.__class__)
-    if "_decorated" not in vars(own_class):  # a class somebody has written: what it has is its own
+    if "_decorated" not in vars(own_class):  # a class of the project's may have any attributes
         return set()
     own = {name for name in vars(own_class) if not name.startswith("_")}
     return own - set(dir(current_app.Task)) - KNOWN_OPTIONS
 
 
 def _unknown_fields(task: Task) -> set[str]:
-    key = getattr(task, "key", None)
-    named = {
-        field.split(".")[0].split("[")[0]
-        for _, field, _, _ in string.Formatter().parse(key or "")
-        if field
-    }
-    return named - set(inspect.signature(task.run).parameters)
+    """The names in the task's `key` that are no arguments of it."""
+    key = getattr(task, "key", None) or ""
+    fields = [field for _, field, _, _ in string.Formatter().parse(key) if field]
+    names = {field.split(".")[0].split("[")[0] for field in fields}
+    return names - set(inspect.signature(task.run).parameters)

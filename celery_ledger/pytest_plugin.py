@@ -1,5 +1,5 @@
-"""For pytest, with pytest-django: fixtures that any test of a project may ask for. pytest finds
-them where the package is installed.
+"""Fixtures for the tests of a project, with pytest and pytest-django. pytest finds them where the
+package is installed.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ import pytest
 
 @pytest.fixture
 def work_off(db: None) -> Callable[..., int]:
-    """Works off the due jobs in the test's own process, through Celery's tracer, and returns how
-    many attempts it took.
+    """A function that makes all due jobs in the test's own process, by Celery's tracer, and returns
+    the number of attempts. `work_off(ahead=timedelta(hours=1))` also makes what is due within the
+    hour.
 
-    `work_off(ahead=timedelta(hours=1))` also what is due within the hour. No broker and no worker
-    is needed, and the test may be one transaction from end to end.
+    It needs no broker and no worker, and the whole test may be one transaction.
     """
     from celery_ledger import testing  # noqa: PLC0415 - needs Django's apps
 
@@ -23,8 +23,8 @@ def work_off(db: None) -> Callable[..., int]:
 
 @pytest.fixture
 def ledger_worker(transactional_db: None) -> Iterator[Any]:
-    """A worker with its clock, in a thread of the test's process, on the broker of the settings:
-    what is promised is done by itself, as with `celery worker`. The test waits for results.
+    """A worker with its clock in a thread of the test's process, on the broker of the settings. It
+    makes jobs as `celery worker` does, so the test has to wait for their results.
     """
     from celery_ledger import testing  # noqa: PLC0415 - needs Django's apps
 

@@ -1,4 +1,4 @@
-"""The ledger's own task: an errback in Celery's newer form."""
+"""The ledger's own task, which calls errbacks that take `(request, exc, traceback)`."""
 
 from typing import Any
 
@@ -13,16 +13,17 @@ from celery_ledger.models import Job
 
 @shared_task(atomic=False)
 def call_errback(errback: dict[str, Any], dead: str) -> None:
-    """`link_error` of a task that takes `(request, exc, traceback)`: called as Celery does, in a
-    job of its own.
+    """Call this errback (a signature) as Celery does, for the dead job of the id `dead`.
 
-    `request` has the dead job's id, task, args and canvas; the traceback is a text, or None for one
-    that never began.
+    Its `request` has the dead job's id, task, arguments and canvas. Its `traceback` is a text, or
+    None for a job that was never promised.
     """
     call, job = maybe_signature(errback, app=current_app), Job.objects.filter(pk=dead).first()
     request = _request(job) if job else Context(id=dead)
     exc = current_app.backend.outcome(job) if job else None
-    trace = (job.error or {}).get("traceback") if job and not job.unreachable else None
+    trace = None
+    if job and job.error and not job.unreachable:
+        trace = job.error.get("traceback")
     if not call.type.atomic:
         call(request, exc, trace)
         return
@@ -31,6 +32,7 @@ def call_errback(errback: dict[str, Any], dead: str) -> None:
 
 
 def _request(job: Job) -> Context:
+    """The request of a dead job; one that was never promised has no canvas."""
     request = request_of(job) if job.envelope else Context(id=str(job.pk))
     args, kwargs = job.args
     request.update(task=job.task, args=args, kwargs=kwargs, retries=job.retries)

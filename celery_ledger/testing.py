@@ -1,7 +1,7 @@
-"""For tests: work off the ledger in this process, through Celery's own tracer, without a broker or
-a worker; or with both.
+"""For tests: makes due jobs in this process, by Celery's own tracer, without a broker or a worker;
+or starts a worker.
 
-`task_always_eager` would bypass the ledger; these do not.
+Celery's `task_always_eager` would bypass the ledger; this does not.
 """
 
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ from django.utils import timezone
 
 from celery_ledger.models import Job, State
 
-LIMIT = 10_000
+LIMIT = 10_000  # attempts of one call of work_off
 SHUTDOWN_S = 15.0
 
 
 def work_off(*, ahead: timedelta = timedelta(0)) -> int:
-    """Attempt every job that is due, or will be within `ahead`, until none is left; return how many
-    attempts it took.
+    """Make every job that is due, or will be within `ahead`, until none is left; return the number
+    of attempts. Raises AssertionError after LIMIT of them.
 
-    Time does not pass: a job due later is made due now when its turn comes.
+    No time passes: a job that is due later is made due now when its turn comes.
     """
     for attempts in range(LIMIT):
         due = Job.objects.filter(state=State.WAITING, due_at__lte=timezone.now() + ahead)
@@ -39,8 +39,8 @@ def work_off(*, ahead: timedelta = timedelta(0)) -> int:
 
 
 def attempt(job: Job, *also: Job) -> None:
-    """What a worker does when this job's bell rings, and those of others of its task wait behind
-    it.
+    """Do what a worker does for the bell of this job, if the bells of `also`, jobs of the same
+    task, were handed over with it.
     """
     timelimit = job.envelope["headers"]["timelimit"] if job.envelope else None
     request: dict[str, Any] = {
@@ -48,14 +48,14 @@ def attempt(job: Job, *also: Job) -> None:
         "task": job.task,
         "delivery_info": {"exchange": "", "routing_key": job.queue},
         "timelimit": timelimit,
-        "ignore_result": True,  # as a bell says of itself
-        "also": [str(one.pk) for one in also],
+        "ignore_result": True,  # as in every bell
+        "also": [str(other.pk) for other in also],
     }
     trace_task(current_app.tasks[job.task], str(job.pk), (), {}, request=request, app=current_app)
 
 
 class _Worker(TestWorkController):  # type: ignore[misc]
-    """One in a thread, which takes its clock and its connections with it."""
+    """A worker in a thread. It stops its clock and closes the thread's connections when it ends."""
 
     def start(self) -> None:
         try:
@@ -69,8 +69,8 @@ class _Worker(TestWorkController):  # type: ignore[misc]
 
 @contextmanager
 def worker() -> Iterator[Any]:
-    """A worker of one thread in this process, on the broker of the settings, for the length of the
-    block. The test has to commit what the worker shall see.
+    """Run a worker in a thread of this process, on the broker of the settings, for the length of
+    the block. It sees only what the test has committed.
     """
     options = {"pool": "solo", "perform_ping_check": False, "shutdown_timeout": SHUTDOWN_S}
     with start_worker(

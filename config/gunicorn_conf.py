@@ -28,9 +28,8 @@ def addresses(port: int) -> list[str]:
 
 with say_it_in_a_sentence():
     require_settings()
-    bind = (
-        [f"{settings.WEB_HOST}:{settings.PORT}"] if settings.WEB_HOST else addresses(settings.PORT)
-    )
+    own = f"{settings.WEB_HOST}:{settings.PORT}"
+    bind = [own] if settings.WEB_HOST else addresses(settings.PORT)
     workers = settings.WEB_CONCURRENCY
     threads = settings.WEB_THREADS
     logconfig_dict = settings.LOGGING

@@ -50,15 +50,12 @@ def without_addresses(text: str) -> str:
 def about(record: logging.LogRecord) -> dict[str, Any]:
     """What a record is about and on whose behalf; asked by whoever logs it, in the context."""
     current = context.current()
-    given = {name: current[name] for name in ("request_id", "client", "job") if name in current}
-    fields = getattr(record, "fields", {})
-    return {
-        **{
-            name: scrubbed(value) if isinstance(value, str) else value
-            for name, value in fields.items()
-        },
-        **given,
+    on_behalf = {name: current[name] for name in ("request_id", "client", "job") if name in current}
+    fields = {
+        name: scrubbed(value) if isinstance(value, str) else value
+        for name, value in getattr(record, "fields", {}).items()
     }
+    return fields | on_behalf
 
 
 class AsWarning(logging.Handler):
@@ -77,18 +74,17 @@ class Line(logging.Formatter):
 
     def facts(self, record: logging.LogRecord) -> dict[str, Any]:
         written_at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        head = {
+        facts = {
             "at": written_at,
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": self._event(record),
+            **about(record),
         }
-        trace = (
-            {"trace": scrubbed(self.formatException(record.exc_info))[-TRACE_MAX_CHARS:]}
-            if record.exc_info
-            else {}
-        )
-        return {**head, **about(record), **trace}
+        if record.exc_info:
+            trace = scrubbed(self.formatException(record.exc_info))
+            facts["trace"] = trace[-TRACE_MAX_CHARS:]
+        return facts
 
     @staticmethod
     def _event(record: logging.LogRecord) -> str:

@@ -56,8 +56,8 @@ def without_data(event: Event, hint: Hint) -> Event | None:
     record = hint.get("log_record")
     if not isinstance(record, logging.LogRecord):
         return None
-    said: dict[str, Any] = {**event}
-    kept: Any = {name: said[name] for name in KEPT if name in said}
+    parts: dict[str, Any] = {**event}
+    kept: Any = {name: parts[name] for name in KEPT if name in parts}
     kept["logentry"] = {"formatted": scrubbed(record.getMessage())}
     kept["tags"] = {name: str(value) for name, value in about(record).items()}
     if "exception" in event:

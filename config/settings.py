@@ -114,13 +114,12 @@ ENVIRONMENT_COLOR: str = from_environment(
 HTTPS_ONLY: bool = from_environment(read.yes_or_no, "HTTPS_ONLY", not DEBUG, "1 or 0")
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS_ONLY
-RATE_LIMIT_PER_MINUTE: int = (
-    from_environment(  # of one key at one web process, see api.conventions.rate_limit
-        read.positive,
-        "RATE_LIMIT_PER_MINUTE",
-        6000,
-        "how many requests a key may make in a minute, at least 1",
-    )
+# of one key at one web process, see api.conventions.rate_limit
+RATE_LIMIT_PER_MINUTE: int = from_environment(
+    read.positive,
+    "RATE_LIMIT_PER_MINUTE",
+    6000,
+    "how many requests a key may make in a minute, at least 1",
 )
 # --- mail and webhooks ----------------------------------------------------------------------------
 MAILERS = {

@@ -16,7 +16,9 @@ WORDS = {"yes": True, "no": False}
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: HttpRequest, charge_id: str) -> HttpResponse:
-    """Knowing the id is the permission. Leads back to the order once the customer has decided."""
+    """GET asks the customer, POST decides and leads back to the order. Knowing the id is the
+    permission.
+    """
     made = Sandbox().read(charge_id) if Sandbox.name == settings.PAYMENT_PROVIDER else None
     if made is None:
         return render(request, "404.html", status=404)

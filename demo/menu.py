@@ -1,4 +1,4 @@
-"""The demo shop: its menu, and the form that a visitor orders with."""
+"""The menu of the demo shop, and the form that a visitor orders with."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Dish:
 
     @property
     def name(self) -> str:
-        """In the visitor's language."""
+        """Its name in the visitor's language."""
         return self.ja if get_language() == "ja" else self.en
 
 
@@ -133,7 +133,7 @@ class OrderForm(forms.Form):
 
     @property
     def external_id(self) -> str:
-        """One form, one order, however often it is sent."""
+        """The same for a form, however often it is sent, so that it is one order."""
         return f"web-{self.cleaned_data['form_id']}"
 
     def clean(self) -> None:

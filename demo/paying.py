@@ -31,7 +31,7 @@ class CardForm(forms.Form):
 
 
 def card_form(order: Order) -> CardForm | None:
-    """None where there is nothing to pay again, or not here."""
+    """The form for another card; None for an order that needs none, or where no test cards are."""
     waits = order.state == State.RESERVED and order.payment_state in WAITING and not order.held
     return CardForm() if waits and cards() and payment_of(order)["attempts_left"] else None
 
@@ -39,7 +39,7 @@ def card_form(order: Order) -> CardForm | None:
 @never_cache
 @require_POST
 def pay_page(request: HttpRequest, token: str) -> HttpResponse:
-    """Pressed twice it is one payment: the order's page says how it stands."""
+    """Pay with that card and lead back to the order's page. Sent twice, it is one payment."""
     order = Order.objects.filter(public_token=token).first()
     form = CardForm(request.POST)
     if order is None or not cards() or not form.is_valid():

@@ -34,7 +34,9 @@ REFUSED = gettext_lazy("This cannot be done on this page. Please write to us.")
 
 
 class Pieces(forms.IntegerField):
-    """So many pieces of a line. One sentence says what may be entered, whatever was."""
+    """A number of pieces of a line. Whatever is wrong with what was entered, one sentence says what
+    may be.
+    """
 
     def clean(self, value: Any) -> Any:
         try:
@@ -45,8 +47,8 @@ class Pieces(forms.IntegerField):
 
 
 class Statement(forms.Form):
-    """What a customer adds to what the order says: of which units it is, where they may choose, and
-    a name. Sent without any numbers it is of the whole.
+    """What a customer adds to what stands in the order: of which units they withdraw, where they
+    may choose, and their name. One that is sent without numbers is of the whole.
     """
 
     seen = forms.CharField(  # what could be chosen of
@@ -82,14 +84,14 @@ class Statement(forms.Form):
 
     @property
     def is_overtaken(self) -> bool:
-        """It chooses of other units than there are."""
+        """Whether it chooses of other units than there are now."""
         now = _written(_by_position(self.left))
         return self.chooses and not (self.may_choose and self.data.get("seen") == now)
 
     @property
     def was_counted(self) -> bool:
-        """It is the order's newest withdrawal, sent once more: of what there was before it, it
-        chooses the same.
+        """Whether it is the order's newest withdrawal, sent once more: it chooses the same units of
+        those that there were before.
         """
         newest = _by_position(self.order.units_at(self.order.withdrawn_lines or []))
         before = _by_position(self.left) + newest
@@ -153,8 +155,8 @@ def _sent(order: Order, sent: Mapping[str, Any]) -> Answer:
 
 
 def _counted(order: Order, sent: Mapping[str, Any]) -> Answer:
-    """What is sent counts for the locked order, if it still may, and if there are the units that
-    its page showed.
+    """A statement counts for the locked order if that may still be withdrawn from, and if there are
+    the units that its page showed: otherwise a 409, or a 422 for what was entered.
     """
     statement = Statement(order, sent)
     if not may_be_withdrawn(order):

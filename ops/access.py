@@ -13,7 +13,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def may_operate(request: HttpRequest) -> bool:
-    """Whether its buttons are shown."""
+    """Whether a page shows its buttons to this person."""
     return bool(request.user.has_perm(OPERATE))
 
 
@@ -22,7 +22,7 @@ def may_administer(request: HttpRequest) -> bool:
 
 
 def staff_page(permission: str) -> Callable[[View], Any]:
-    """Who is not logged in is led there and comes back; who may not gets 403."""
+    """Whoever is not logged in is led to log in and back; whoever lacks the permission gets 403."""
 
     def guard(view: View) -> Any:
         allowed = permission_required(permission, raise_exception=True)(view)

@@ -1,4 +1,4 @@
-"""Clients to choose from, and what is done for one of them once, however often it is pressed."""
+"""Clients to choose from, and what a form does for one of them once, however often it is sent."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from values.refused import Refused, invalid
 
 
 def first_clients() -> list[Client]:
-    """OPS_CLIENTS_MAX at most, by name."""
+    """The first OPS_CLIENTS_MAX clients by name."""
     return list(Client.objects.order_by("name")[: settings.OPS_CLIENTS_MAX])
 
 

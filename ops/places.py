@@ -21,7 +21,7 @@ def place[Place](request: HttpRequest, name: str, read: Callable[[str], Place]) 
 
 
 def serial(text: str) -> int:
-    """The number of a row."""
+    """The number of a row. Raises ValueError for what is none."""
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= SERIAL_MAX):
         raise ValueError(text)
     return int(text)

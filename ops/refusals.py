@@ -8,8 +8,8 @@ from values.refused import Refused, Sentence
 
 
 def in_words(message: str, language: str | None = None) -> str:
-    """In the language that is turned on, or in this one; English where the catalogue does not have
-    it, as the API says it.
+    """The message in this language, or in the one that is turned on; in English, as the API says
+    it, where the catalogue does not have it.
     """
     if language:
         with override(language):
@@ -23,7 +23,7 @@ def in_words(message: str, language: str | None = None) -> str:
 
 
 def errors_of(problem: Refused) -> list[tuple[str, str]]:
-    """Pairs of a pointer and what is wrong there; the empty one for what is about no field."""
+    """Pairs of a pointer and what is wrong there; an empty pointer where it is about no field."""
     errors = problem.errors or [("", problem.detail)]
     return [(pointer, in_words(message)) for pointer, message in errors]
 

@@ -52,7 +52,7 @@ def begin(id_: UUID, verb: str, chosen: Chosen, *, by: Any) -> JobBatch:
 
 
 def _now() -> Any:
-    """By the clock that says when a job was promised."""
+    """Now, by the clock of Postgres: it also says when a job was promised."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement_timestamp()")
         return cursor.fetchone()[0]

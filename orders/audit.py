@@ -1,5 +1,5 @@
-"""The shop's books compared with each other, and with the provider's. Every row that comes back is
-wrong.
+"""The shop's books compared with each other, and with the provider's: a sentence for whatever
+differs.
 """
 
 from collections.abc import Iterator

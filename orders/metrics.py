@@ -1,4 +1,4 @@
-"""Orders in numbers, for /metrics: the newest ones, which the primary key (a uuid7) has in the
+"""Numbers of orders, for /metrics: of the newest ones, which the primary key (a uuid7) has in the
 order of time.
 """
 

@@ -47,7 +47,7 @@ class ReturnState(models.TextChoices):
 
 
 class HeldFor(models.TextChoices):
-    """Why the machine itself puts an order on hold: nobody else may say so."""
+    """Why the machine itself puts an order on hold: nobody else may give these reasons."""
 
     RESERVATION_FAILED = "reservation_failed"
     PAYMENT_UNKNOWN = "payment_unknown"

@@ -40,7 +40,7 @@ PATIENT = {
 
 
 def serving(order: Order) -> AbstractContextManager[None]:
-    """What is promised in this block belongs to the order's client, whoever asked for it."""
+    """A block in which whatever is promised belongs to the order's client, whoever asked for it."""
     return context.bound(client=str(order.client_id))
 
 
@@ -110,7 +110,7 @@ def promise(operation: PaymentOperation) -> None:
 
 
 def record_provider_event(provider: str, notice: EventNotice) -> None:
-    """A provider's webhook: noted once, and a job then asks the provider what is true."""
+    """Note an event that a provider has sent, once; a job then asks the provider what is true."""
     with transaction.atomic():
         operation = ProviderEvent.objects.record(provider, notice)
         if operation is None:
@@ -191,8 +191,8 @@ def poll_payment(self: Task, operation_id: str) -> None:
 
 @shared_task(**PATIENT)
 def on_provider_event(operation_id: str) -> None:
-    """A provider's event has come: ask once what is true. Whoever waits for the decision goes on
-    asking by itself.
+    """Ask a provider once what is true of an operation that its event was about. Whoever waits for
+    the decision goes on asking by itself.
     """
     operation = PaymentOperation.objects.with_order(operation_id)
     answer = operation.ask()
@@ -238,7 +238,9 @@ def hold_order(order_id: str, reason: str) -> None:
 
 
 def forget_person(client_id: UUID, email: str, *, by: str) -> Erasure:
-    """An erasure and its job, in the caller's transaction; asking twice does no harm."""
+    """Write down an erasure and promise its job, in the caller's transaction; asking twice does no
+    harm. Refuses as `Erasure.objects.begin` does.
+    """
     erasure = Erasure.objects.begin(client_id, email, by=by)
     with bulk():
         erase.delay(str(erasure.pk))

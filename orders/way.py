@@ -33,8 +33,8 @@ class Step:
 
 
 def way_of(order: Order) -> list[Step]:
-    """Every step with its time. The first one that has none is where the order is, or where it got
-    stuck.
+    """Every step of the order's way, with its time. The first one that has none is where the order
+    is, or where it got stuck.
     """
     return steps(order, {event.kind: event.at for event in events.timeline(order.pk)})
 
@@ -52,6 +52,8 @@ def steps(order: Order, moments: Mapping[str, datetime]) -> list[Step]:
         if slug == "paid" and order.payment_method == PaymentMethod.COD:
             continue
         is_next = not way or way[-1].look == "done"
-        look = "done" if slug in times else (here if is_next else "")
+        look = here if is_next else ""
+        if slug in times:
+            look = "done"
         way.append(Step(slug, look, times.get(slug)))
     return way

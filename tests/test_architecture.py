@@ -17,8 +17,13 @@ ENTRIES_OF_A_FOLDER = 12
 OF_THE_FRAMEWORKS = frozenset(  # where Django, Celery, pytest, those who pack, or their users look
     """__init__.py admin.py apps.py checks.py conf.py locale management migrations models
     pytest_plugin.py settings.py static tasks.py templates templatetags urls.py wsgi.py README.md
-    pyproject.toml py.typed""".split()
+    pyproject.toml py.typed conftest.py""".split()
 )
+NAMED_TEST = re.compile(  # from the root, from a page in docs/, or from tests/; and a test in it
+    r"(?<![\w/.])(?:\.\./)*((?:\w+/)+test_\w+\.py)(?:::(test_\w+)(?![\w…]))?"
+)
+# names that say nothing of what they hold; the fields of rows and of answers may be called so
+RIDDLES = {"said", "told", "known", "wanted", "shown", "described", "story"}
 NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core", "base"}
 
 
@@ -44,6 +49,40 @@ def imports_at_the_top(path: Path) -> Iterator[tuple[str, str]]:
     """What is imported when the module is, as `named_by` has it."""
     for statement in ast.parse(path.read_text()).body:
         yield from named_by(statement)
+
+
+def documents() -> list[Path]:
+    """And the programs that run tests by name."""
+    return [
+        *CHECKOUT.glob("[AR]*.md"),
+        *CHECKOUT.glob("docs/**/*.md"),
+        CHECKOUT / "CONTRIBUTING.md",
+        CHECKOUT / "celery_ledger/README.md",
+        CHECKOUT / ".ci/run",
+        CHECKOUT / "bin/soak",
+    ]
+
+
+def assigned(statement: ast.stmt) -> list[ast.expr]:
+    match statement:
+        case ast.AnnAssign(target=target):
+            return [target]
+        case ast.Assign(targets=targets):
+            return targets
+    return []
+
+
+def names(path: Path) -> Iterator[tuple[ast.expr | ast.arg | ast.stmt, str]]:
+    """What a module calls its variables, parameters, functions and classes."""
+    tree = ast.parse(path.read_text())
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    fields = {target for one in classes for field in one.body for target in assigned(field)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) if node not in fields:
+                yield node, name
+            case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield node, name
 
 
 def entries(folder: Path) -> set[str]:
@@ -139,25 +178,37 @@ def test_each_folder_says_in_a_sentence_what_lives_there() -> None:
 
 
 def test_each_folder_is_seen_at_a_glance() -> None:
-    """Its entries are few, beside those that it has because a framework looks there."""
+    """Its entries are few, beside those that it has because a framework looks there. `tests` has a
+    folder for each room, and its own beside them.
+    """
     crowded = {
         str(folder.relative_to(CHECKOUT)): own
-        for folder in {path.parent for path in sources(*ROOMS)}
-        if len(own := entries(folder) - OF_THE_FRAMEWORKS) > ENTRIES_OF_A_FOLDER
+        for folder in {path.parent for path in sources(*ROOMS, "tests")}
+        if len(own := entries(folder) - OF_THE_FRAMEWORKS - {*ROOMS}) > ENTRIES_OF_A_FOLDER
     }
     assert crowded == {}
+
+
+def test_a_name_says_what_it_holds() -> None:
+    riddles = [
+        f"{path.relative_to(CHECKOUT)}:{node.lineno}: {name}"
+        for path in sources(*ROOMS, "tests")
+        for node, name in names(path)
+        if name in RIDDLES
+    ]
+    assert riddles == []
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
     long = [
         f"{path.relative_to(CHECKOUT)}:{node.name}"
-        for path in sources(*ROOMS)
+        for path in sources(*ROOMS, "tests", "bin")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef) and node.end_lineno
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
         if node.end_lineno - node.lineno + 1 > LINES_OF_A_FUNCTION
     ]
     assert long == []
-    assert places("fmt: " + "skip", *ROOMS, "tests") == set()
+    assert places("fmt: " + "skip", *ROOMS, "tests", "bin") == set()
 
 
 def test_the_demo_shop_can_be_deleted() -> None:
@@ -221,13 +272,20 @@ def test_every_lock_is_in_a_queryset_method() -> None:
     assert outside == []
 
 
-def test_the_page_of_invariants_names_tests_that_exist() -> None:
+def test_the_documents_name_tests_that_exist() -> None:
     """A document that is no longer true is a bug."""
-    page = (CHECKOUT / "docs/invariants.md").read_text()
-    tests = "".join(path.read_text() for path in sources("tests"))
-    names = {word.strip("`|, ").split("::")[1] for word in page.split() if "::test_" in word}
-    assert len(names) >= 8
-    assert {name for name in names if f"def {name}(" not in tests} == set()
+    named = {
+        (page.name, match[1], match[2] or "")
+        for page in documents()
+        for match in NAMED_TEST.finditer(page.read_text())
+    }
+    assert len(named) >= 100
+    assert [name for name in sorted(named) if not is_there(*name[1:])] == []
+
+
+def is_there(path: str, test: str) -> bool:
+    file = CHECKOUT / "tests" / path.removeprefix("tests/")
+    return file.exists() and (not test or f"def {test}(" in file.read_text())
 
 
 def test_every_scheduled_task_exists() -> None:

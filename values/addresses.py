@@ -1,4 +1,4 @@
-"""Addresses of mail: the one place that says which can be mailed, and to what a mail then goes.
+"""Addresses of mail: the one place that knows which can be mailed, and to what a mail then goes.
 
 Whoever checks an address and whoever sends to it ask here, so that no mail goes elsewhere than was
 checked. A domain is read by IDNA 2008, as browsers do: `straße.de` is not `strasse.de`.
@@ -26,8 +26,8 @@ def mailable(address: str) -> str:
 
 
 def mailbox(address: str) -> str:
-    """Whose address it is: one text, itself an address, for all ways to write it that reach one
-    person. Raises as `mailable`.
+    """The address of a person: one text for all ways to write it that reach the same one. Raises as
+    `mailable`.
     """
     mailable(address)
     local, _, domain = address.rpartition("@")
@@ -35,7 +35,7 @@ def mailbox(address: str) -> str:
 
 
 def in_ascii(domain: str) -> str:
-    """The name that a mail goes to. Raises ValueError for what is none."""
+    """The name of a domain as mail goes to it. Raises ValueError for a text that is none."""
     try:
         name = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
     except idna.IDNAError:

@@ -11,8 +11,8 @@ CONTROL = ("\t", "\r", "\n")
 
 
 def harmless(text: str) -> str:
-    """The text, with an apostrophe before it where a spreadsheet would take it for a formula, and
-    where it begins like one that we have put an apostrophe before.
+    """The text for a cell: with an apostrophe before it where a spreadsheet would take it for a
+    formula, and where it looks as if that had been done already.
     """
     if text.startswith(CONTROL) or text.lstrip(" '").startswith(FORMULA):
         return f"'{text}"
@@ -20,7 +20,7 @@ def harmless(text: str) -> str:
 
 
 def as_meant(cell: str) -> str:
-    """What the text was that `harmless` has made this cell of."""
+    """The text of which `harmless` has made this cell."""
     return cell[1:] if cell.startswith("'") and harmless(cell[1:]) == cell else cell
 
 

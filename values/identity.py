@@ -55,7 +55,9 @@ def _called(character: str) -> str:
 
 
 class Plain:
-    """Annotates a text that names a thing. Its length is limited beside this."""
+    """Annotates a text that names a thing, and refuses one to which there is an objection. Its
+    length is limited beside this.
+    """
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

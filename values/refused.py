@@ -44,8 +44,8 @@ def kept_of(message: str, most: int) -> list[Any] | None:
     return None
 
 
-def said_again(english: str, kept: Sequence[Any] | None) -> str:
-    """The message of which `kept_of` kept this beside its English."""
+def restored(english: str, kept: Sequence[Any] | None) -> str:
+    """The message that was this in English, and of which `kept_of` kept the rest."""
     return Sentence.again(english, kept) if kept else english
 
 
@@ -63,11 +63,11 @@ def _value_again(kept: Any) -> Any:
 
 
 class Refused(Exception):
-    """Nothing of what was asked for is written.
+    """The refusal of what was asked for, of which nothing is written.
 
-    `slug` names the kind for machines, `detail` says it to people, `errors` are pairs of a JSON
-    pointer into what was sent and what is wrong there. `order` is where the answer leads to, and
-    `retry_after_s` when to ask again.
+    `slug` names the kind for machines, and `detail` tells people why. `errors` are pairs of a JSON
+    pointer into what was sent, and a message. `order` is the id of the order that is in the way,
+    and `retry_after_s` when to ask again.
     """
 
     def __init__(
@@ -88,7 +88,9 @@ class Refused(Exception):
 
 
 def invalid(*errors: tuple[str, str]) -> Refused:
-    """It is well-formed but says something that cannot be: pairs of JSON pointer and message."""
+    """The refusal of an input that is well-formed and cannot be: by pairs of JSON pointer and
+    message.
+    """
     detail = "; ".join(
         f"{pointer}: {message}" if pointer else message for pointer, message in errors
     )

@@ -87,7 +87,7 @@ class ShopSaid(BaseModel):
 
 
 class ShopTyped(ShopSaid):
-    """The same as a person types it: a number is a text."""
+    """A shop as a person types it: a number is a text."""
 
     reservation_minutes: Annotated[Minutes, Typed] | None = None
     withdrawal_days: Annotated[Days, Typed] | None = None

@@ -30,8 +30,8 @@ class NotJson(Exception):
 
 
 class _Refused:
-    """Stands in the document where something cannot be accepted, until the walk tells where that
-    is.
+    """A value that cannot be accepted, and why. It stands in the document until the walk finds
+    where.
     """
 
     def __init__(self, message: str) -> None:
@@ -39,8 +39,8 @@ class _Refused:
 
 
 class _Place(NamedTuple):
-    """A value and how it was reached. Its pointer is written when it is asked for: of all places,
-    one at most is.
+    """A value and how it was reached. Its pointer is written when it is asked for: one place of all
+    is asked, at most.
     """
 
     value: Any
@@ -97,7 +97,7 @@ def _integer(digits: str) -> int | _Refused:
 
 
 def _float(text: str) -> float | int | _Refused:
-    """`1.0` and `1e2` are whole numbers too, as JSON Schema counts them."""
+    """The number of this text: a whole one for `1.0` and `1e2` too, as JSON Schema counts them."""
     number = float(text)
     if not math.isfinite(number):
         return _Refused(Sentence("is too large a number"))

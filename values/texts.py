@@ -51,7 +51,7 @@ ONE_LINE = re.compile(f"(?:[{BLANKS}]*[^{CONTROLS}{BLANKS}][^{CONTROLS}]*)?")
 
 
 def _one_line(text: str) -> str:
-    """For people to read: in a mail's subject, a CSV, a log, a label."""
+    """A text for people to read in one line: of a mail's subject, a CSV, a log, a label."""
     if CONTROL.search(text):
         raise PydanticCustomError("text", NO_CONTROLS)
     return text

@@ -18,7 +18,9 @@ def pattern(*, local: bool) -> re.Pattern[str]:
 
 
 def objection(url: str, *, local: bool) -> str | None:
-    """Why it is none, without looking its name up; None when it is. `local`: in development."""
+    """Why we do not call this URL, without looking its name up; None when we do. `local`: in
+    development.
+    """
     if not url.isascii() or not url.isprintable() or " " in url:
         return (
             "must be printable ASCII without spaces; "

@@ -32,6 +32,11 @@ class Dated(Protocol):
     created_at: datetime
 
 
+def is_place_in_time(after: str) -> bool:
+    """Whether an AfterEither is an AfterMoment."""
+    return "." in after
+
+
 def id_of(row: Model) -> str:
     return str(row.pk)
 

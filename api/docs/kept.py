@@ -35,5 +35,5 @@ def _takes_gzip(accepted: str) -> bool:
     for coding in accepted.split(","):
         name, _, weight = coding.partition(";")
         if name.strip().lower() == "gzip":
-            return weight.replace(" ", "").rstrip("0.") != "q="
+            return weight.replace(" ", "").rstrip("0.") != "q="  # q=0, q=0.0 and their like
     return False

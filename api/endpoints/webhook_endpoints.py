@@ -78,22 +78,39 @@ def change_endpoint(
     that comes when it becomes false.
     """
     own_endpoint(request, endpoint_id)
-    named = change.model_dump(exclude_none=True, exclude={"active"})
-    named |= {"listens_since": Now()} if change.events else {}
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)
-        moved, was_ordered = change.url not in (None, endpoint.url), endpoint.ordered
-        for name, value in named.items():
-            setattr(endpoint, name, value)
-        endpoint.save(update_fields=list(named))
-        is_well = change.active is not False
-        if is_well and (moved or change.active) and Endpoint.objects.forgive(endpoint.pk):
+        has_moved = change.url not in (None, endpoint.url)
+        was_ordered = endpoint.ordered
+        _set(endpoint, change)
+        _open_or_close(endpoint, change, has_moved=has_moved)
+        if endpoint.ordered and not was_ordered:
+            put_in_order(endpoint.pk)
+        elif was_ordered and not endpoint.ordered:
             call_up(endpoint.pk)
-        if not is_well and Endpoint.objects.disable(endpoint.pk, because=Endpoint.Because.ASKED):
-            call_up(endpoint.pk)
-        if was_ordered != endpoint.ordered:
-            (put_in_order if endpoint.ordered else call_up)(endpoint.pk)
     return shapes.Endpoint.of(own_endpoint(request, endpoint_id))
+
+
+def _set(endpoint: Endpoint, change: EndpointChange) -> None:
+    """What it names, but for whether the endpoint is active."""
+    columns = change.model_dump(exclude_none=True, exclude={"active"})
+    if change.events:
+        columns["listens_since"] = Now()
+    for name, value in columns.items():
+        setattr(endpoint, name, value)
+    endpoint.save(update_fields=list(columns))
+
+
+def _open_or_close(endpoint: Endpoint, change: EndpointChange, *, has_moved: bool) -> None:
+    """Disable it, or let it hear again; what waits for it learns of either."""
+    if change.active is False:
+        is_another = Endpoint.objects.disable(endpoint.pk, because=Endpoint.Because.ASKED)
+    elif has_moved or change.active:
+        is_another = Endpoint.objects.forgive(endpoint.pk)
+    else:
+        is_another = False
+    if is_another:
+        call_up(endpoint.pk)
 
 
 @router.delete(

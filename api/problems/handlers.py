@@ -1,4 +1,4 @@
-"""Refusals as application/problem+json: what is said for each exception and each status of Django's
+"""Refusals as application/problem+json: the answer to each exception and to each status of Django's
 own.
 """
 
@@ -45,7 +45,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
 
 
 def install(api: NinjaAPI) -> None:
-    """Every exception that a view of the API can raise, and what is said for it."""
+    """Every exception that a view of the API can raise has its answer."""
     handlers: dict[type[Exception], Any] = {
         Refused: lambda _, exc: _refused(exc),
         ValidationError: _invalid,

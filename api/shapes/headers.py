@@ -1,4 +1,4 @@
-"""What the API's description says of the order endpoints beyond their shapes: headers, scopes and
+"""What the API's description says of the endpoints beyond their shapes: headers, scopes and
 conflicts.
 """
 

@@ -1,1 +1,1 @@
-"""What Celery is handed in the place of its own parts."""
+"""The classes and settings that a Celery app is given in place of Celery's own."""

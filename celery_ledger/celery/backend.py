@@ -1,5 +1,5 @@
-"""Celery's result backend, read from the ledger. Nothing is stored through it: the settling
-transaction did.
+"""Celery's result backend. It reads the rows of jobs and writes no results: the transaction that
+settled a job has written them.
 """
 
 import celery_ledger.publishing.ready  # noqa: F401
@@ -41,16 +41,16 @@ CELERY_STATES = {
     State.DEAD: states.FAILURE,
     State.CANCELLED: states.REVOKED,
 }
-# What Celery says of a job that is cancelled, by what the ledger calls it
+# The message of Celery's TaskRevokedError, by the `type` of the error in the cancelled job's row
 REVOKED = {"Expired": "expired", "Revoked": "revoked"}
 
 
 class LedgerBackend(BaseBackend):  # type: ignore[misc]
     """`AsyncResult`, `GroupResult` and chords from Postgres.
 
-    Celery also reports failures from the worker's parent process, before the child is known to be
-    dead (time limits, lost workers, unknown tasks). Those reports are not verdicts: the clock
-    rescues such a job.
+    The worker's main process also reports failures (time limits, lost processes, unknown tasks),
+    and does so before the process that runs the job is known to be dead. Such a report changes no
+    row (`mark_as_failure`): the clock rescues the job.
     """
 
     persistent = True
@@ -67,48 +67,59 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     def get_many(
         self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, **_: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the outcome of each job once it has one, asking for all the others in one query."""
-        known_as = {row_id(task_id): task_id for task_id in task_ids}
-        unfinished = set(known_as)
+        """Yield Celery's id and the result meta of each job, in the order in which they finish.
+
+        One query every `interval` seconds asks for all that have not finished. Raises TimeoutError
+        when some have not after `timeout` seconds.
+        """
+        celery_ids = {row_id(task_id): task_id for task_id in task_ids}
+        unfinished = set(celery_ids)
         deadline = timeout and time.monotonic() + timeout
         while unfinished:
             finished = list(Job.objects.filter(pk__in=unfinished, state__in=FINISHED))
             children = self._children(finished)
             unfinished -= {job.pk for job in finished}
             for job in finished:
-                yield known_as[job.pk], self._meta(job, children[job.pk])
+                yield celery_ids[job.pk], self._meta(job, children[job.pk])
             if unfinished and deadline and time.monotonic() > deadline:
                 raise self.TimeoutError(f"{len(unfinished)} jobs are not finished")
             if unfinished:
                 time.sleep(interval)
 
     def wait_for(self, task_id: str, *args: Any, on_interval: Any = None, **options: Any) -> Any:
-        """Celery's own. What a step before it died of is raised, however soon this one knows."""
+        """Celery's own, with one more call of `on_interval` at the end.
+
+        In it `AsyncResult.get` raises the error of a parent. Celery calls it only while it waits,
+        and a job that died with its parent may be found dead at the first look.
+        """
         meta = super().wait_for(task_id, *args, on_interval=on_interval, **options)
         if on_interval:
             on_interval()
         return meta
 
     def _children(self, parents: list[Job]) -> dict[UUID, list[Any]]:
-        """What each of these jobs has led to, once it is done, as Celery's result tuples: those of
-        one group together. Of a dead one nothing is left; its errbacks are no children in Celery.
+        """The children of each job by its id, as Celery's result tuples: one tuple for a single
+        job, one for a group with its members.
+
+        A job that is not done has none. The errbacks of a dead job are no children in Celery.
         """
         done = [job.pk for job in parents if job.state == State.DONE]
         children: dict[UUID, list[Any]] = {job.pk: [] for job in parents}
         groups: dict[tuple[Any, str | None], list[Any]] = {}
-        for id_, parent, headers in self._led_to(done):
-            known_by = ((str(id_), (str(parent), None)), None)
+        for id_, parent, headers in self._rows_of_children(done):
+            result = ((str(id_), (str(parent), None)), None)
             group = headers and headers.get("group")
             if group and (parent, group) in groups:
-                groups[parent, group].append(known_by)
+                groups[parent, group].append(result)
             elif group:
-                members = groups[parent, group] = [known_by]
+                members = groups[parent, group] = [result]
                 children[parent].append(((group, (str(parent), None)), members))
             else:
-                children[parent].append(known_by)
+                children[parent].append(result)
         return children
 
-    def _led_to(self, parents: list[UUID]) -> Iterable[tuple[UUID, Any, Any]]:
+    def _rows_of_children(self, parents: list[UUID]) -> Iterable[tuple[UUID, Any, Any]]:
+        """The id, the parent's id and the headers of each child, the oldest first."""
         if not parents:
             return ()
         children = Job.objects.filter(parent_id__in=parents).order_by("created_at", "pk")
@@ -118,7 +129,8 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         state = CELERY_STATES[State(job.state)]
         if state == states.PENDING and job.retries:
             state = states.RETRY
-        error = job.error if state != states.SUCCESS else None  # not of a retry that went well
+        # a job that was retried and then went well still has the error of the earlier attempt
+        error = job.error if state != states.SUCCESS else None
         return {
             "task_id": str(job.pk),
             "status": state,
@@ -129,7 +141,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         }
 
     def outcome(self, job: Job) -> Any:
-        """Its result, or the exception that it died of or is tried again for."""
+        """The job's result; or the exception that it died of, or for which it is tried again."""
         error = job.error
         if job.state == State.CANCELLED and error:
             return TaskRevokedError(REVOKED.get(error["type"], error["message"]))
@@ -139,7 +151,11 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         return job.result
 
     def raised(self, error: dict[str, Any]) -> BaseException:
-        """The exception that a row keeps, made of what it was made of."""
+        """The exception that this error of a row describes, made again of its arguments.
+
+        An exception whose class cannot be imported, or cannot be made of those arguments, comes as
+        a stand-in that names it.
+        """
         if error["type"] == "Lost":
             return cast("BaseException", WorkerLostError(error["message"]))
         try:
@@ -149,7 +165,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         name, module = error["type"], error.get("module", "builtins")
         message = {"exc_type": name, "exc_message": args, "exc_module": module}
         exc: BaseException = self.exception_to_python(message)
-        if type(exc) is Exception and name != "Exception":  # it cannot be made of its arguments
+        if type(exc) is Exception and name != "Exception":  # it could not be made
             text = f"{name}({', '.join(map(repr, args))})"
             exc = UnpickleableExceptionWrapper(module, name, tuple(args), text)
         return exc
@@ -157,12 +173,12 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     # --- what hangs on a job that ends ------------------------------------------------------------
 
     def fail(self, request: Context, exc: BaseException) -> None:
-        """The job of this request is dead: so is the rest of its chain and its chord, and its
-        errbacks are promised.
+        """Follow up on the death of this request's job: the rest of its chain and its chord are
+        dead too, and its errbacks are promised.
 
-        In the transaction that kills it. The job is dead also when something that hangs on it can
-        never be told; what may be told later, because Postgres is in trouble or the time is over,
-        raises.
+        The caller calls it in the transaction that kills the job. An error that passes (Postgres in
+        trouble, a time limit) is raised, so that all of it is tried again later. Any other error is
+        logged, and the job is dead without its follow-up.
         """
         try:
             with transaction.atomic():
@@ -173,7 +189,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
             log.exception("What hangs on job %s cannot be told", request.id)
 
     def call_off(self, request: Context, exc: Exception, *, call_errbacks: bool = False) -> None:
-        """The job of this request is cancelled: the rest of its chain and its chord are dead."""
+        """Follow up on the cancelling of this request's job: the rest of its chain and its chord
+        are dead. Its errbacks are promised only if `call_errbacks`.
+        """
         if request.chain or request.chord or (call_errbacks and request.errbacks):
             super().mark_as_failure(
                 request.id, exc, request=request, call_errbacks=call_errbacks, state=states.REVOKED
@@ -182,8 +200,10 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     def store_result(
         self, task_id: str, result: Any, state: str, request: Any = None, **_: Any
     ) -> None:
-        """Celery stores the failure of jobs that will never be promised: the rest of a chain, a
-        chord's body.
+        """Record the failure of a job that will never be promised: a later step of a chain, the
+        body of a chord. Celery calls it for nothing else here.
+
+        Raises NotImplementedError for a state that is none of Celery's, as `update_state` may name.
         """
         if state not in states.ALL_STATES:
             raise NotImplementedError(
@@ -198,8 +218,10 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         self.store_result(task_id, exc, states.FAILURE)
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
-        """`link_error`, as jobs: with the dead job's id, or, if that is what it takes, `(request,
-        exc, traceback)`.
+        """Promise each `link_error` of this request as a job.
+
+        An errback gets the dead job's id, or `(request, exc, traceback)` if it takes those. One
+        that cannot be called is logged; the job is dead all the same, and its row says why.
         """
         family = {
             "parent_id": request.id,
@@ -213,15 +235,13 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
                         call_errback.apply_async((dict(errback), request.id), **family)
                     else:
                         call.apply_async((request.id,), **family)
-            except (
-                TypeError,
-                ValueError,
-                NotImplementedError,
-            ):  # the job is dead all the same, and says why
+            except (TypeError, ValueError, NotImplementedError):
                 log.exception("link_error of job %s cannot be called", request.id)
 
     def _takes_the_failure(self, errback: Signature) -> bool:
-        """As Celery decides it: by the number of arguments, where the task is known, not bound."""
+        """Whether this errback takes `(request, exc, traceback)`: decided as in Celery, by the
+        number of its arguments, if its task is registered here and is not bound.
+        """
         header = getattr(self.app.tasks.get(errback.task), "__header__", None)
         if errback.immutable or header is None or isinstance(header, partial):
             return False
@@ -233,7 +253,8 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         with transaction.atomic():
-            if chord := Chord.objects.locked(row_id(group_id)):
+            chord = Chord.objects.locked(row_id(group_id))
+            if chord is not None:
                 chord.expect(self.app, chord_size)
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
@@ -253,31 +274,35 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     def _forget(self, task_id: str) -> None:
         Job.objects.filter(pk=row_id(task_id), state__in=FINISHED).update(result=None)
 
-    # --- what Celery reports, and the row already says --------------------------------------------
+    # --- what Celery reports and the row says already: nothing is written -------------------------
 
     def mark_as_done(self, *args: Any, **kwargs: Any) -> None:
-        """The row is settled."""
+        """Nothing: the row was settled before."""
 
     def mark_as_failure(self, *args: Any, **kwargs: Any) -> None:
-        """The row has its verdict, or the clock gives it one."""
+        """Nothing: the row has its verdict, or the clock rescues the job."""
 
     def mark_as_retry(self, *args: Any, **kwargs: Any) -> None:
-        """The row waits."""
+        """Nothing: the row waits already."""
 
     def mark_as_revoked(self, *args: Any, **kwargs: Any) -> None:
-        """The row says what it is."""
+        """Nothing: the row is cancelled already, or the job goes on."""
 
 
 def _nesting(results: Any) -> list[Any] | None:
-    """The ids of a header's results as they are nested, if a group is among them. One that is made
-    as it is published has none, as in Celery.
+    """The ids of the jobs of a chord's header, in lists as its groups are nested; None when no
+    group is among them.
+
+    None too for results that Celery makes while it publishes the header (a UserList): Celery does
+    not nest those either.
     """
-    if isinstance(results, UserList) or not any(isinstance(one, GroupResult) for one in results):
+    if isinstance(results, UserList):
         return None
-    return [_nested_ids(one) for one in results]
+    has_a_group = any(isinstance(result, GroupResult) for result in results)
+    return [_nested_ids(result) for result in results] if has_a_group else None
 
 
 def _nested_ids(result: Any) -> Any:
     if isinstance(result, GroupResult):
-        return [_nested_ids(one) for one in result.results]
+        return [_nested_ids(member) for member in result.results]
     return str(row_id(result.id))

@@ -1,4 +1,4 @@
-"""What stands where Celery would load a scheduler for `celery beat`."""
+"""The scheduler class that `celery beat` loads here: it refuses to start."""
 
 from typing import Any, NoReturn
 
@@ -11,5 +11,7 @@ NO_BEAT = (
 
 
 class NoBeat(Scheduler):  # type: ignore[misc]
+    """Ends `celery beat` with a sentence, on standard error, that says what to start instead."""
+
     def __init__(self, *args: Any, **options: Any) -> NoReturn:
         raise SystemExit(f"Error: {NO_BEAT}")

@@ -1,4 +1,4 @@
-"""Celery's remote control, of which the ledger needs one thing: to take back what nobody began."""
+"""Celery's remote control. Of it only `revoke` works here, for jobs that wait."""
 
 import celery_ledger.publishing.ready  # noqa: F401
 
@@ -21,14 +21,22 @@ log = logging.getLogger(__name__)
 
 
 class NobodyListens(ClickException, OperationalError):
-    """For Celery's program a sentence, and for Flower a broker that does not do it."""
+    """A command for workers was given, and no worker takes commands.
+
+    A ClickException, so that the `celery` program prints the sentence; an OperationalError, which
+    Flower takes for a broker that cannot do it.
+    """
 
 
 class LedgerControl(Control):  # type: ignore[misc]
+    """`app.control`: revokes jobs in Postgres, and sends no command to any worker."""
+
     def broadcast(self, command: str, *args: Any, **options: Any) -> None:
-        """`inspect`, `control`, `status`: nobody listens, since whoever reaches the broker would
-        command the workers. A worker that starts says hello, and hears nobody; whoever listens to
-        events asks for a heartbeat, and hears the next one soon.
+        """Raise NobodyListens for any command of `celery inspect`, `control` or `status`.
+
+        Workers take no commands, since anybody who reaches the broker could give them. Two commands
+        are ignored instead: `hello`, which a starting worker sends to the others, and `heartbeat`,
+        which listeners to events send.
         """
         if command in ("hello", "heartbeat"):
             return
@@ -39,18 +47,19 @@ class LedgerControl(Control):  # type: ignore[misc]
         )
 
     def revoke(self, task_id: Any, *args: Any, **options: Any) -> None:
-        """`AsyncResult.revoke()`: waiting jobs are cancelled. What runs goes on; `terminate` has no
-        effect.
+        """Cancel those of these jobs that wait (`AsyncResult.revoke()`). A running job goes on,
+        also with `terminate=True`, which is logged.
         """
-        self._revoke([row_id(one) for one in maybe_list(task_id)], **options)
+        self._revoke([row_id(id_) for id_ in maybe_list(task_id)], **options)
 
     def revoke_by_stamped_headers(
         self, headers: Mapping[str, Any], *args: Any, **options: Any
     ) -> None:
-        """Waiting jobs with one of these stamps are cancelled; those to come are not."""
+        """Cancel the waiting jobs that have one of these stamps; jobs promised later are not."""
         waiting = Job.objects.filter(state=State.WAITING, envelope__headers__stamps__isnull=False)
         stamps = waiting.values_list("pk", "envelope__headers__stamps").iterator()
-        self._revoke([id_ for id_, own in stamps if _has_one_of(own or {}, headers)], **options)
+        stamped = [id_ for id_, own in stamps if _has_one_of(own or {}, headers)]
+        self._revoke(stamped, **options)
 
     def _revoke(self, ids: list[UUID], *, terminate: bool = False, **_: Any) -> None:
         if terminate:
@@ -60,7 +69,9 @@ class LedgerControl(Control):  # type: ignore[misc]
 
 
 def _has_one_of(stamps: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
-    """A stamp is one value, or a list of them; so is what is asked for."""
+    """Whether any header has a value that the stamp of the same name has. Both may be one value or
+    a list of values.
+    """
     for name, values in headers.items():
         own = stamps.get(name)
         if own is not None and not set(maybe_list(own)).isdisjoint(maybe_list(values)):

@@ -1,7 +1,7 @@
-"""Celery's Django fixup, with database connections that outlive a task.
+"""Celery's Django fixup, changed so that database connections outlive a task.
 
-Celery closes every connection around each task: 401 Postgres sessions for 400 tasks. Django's own
-rule (close what is broken or older than CONN_MAX_AGE) is enough.
+Celery closes every connection around each task, which made 401 Postgres sessions for 400 tasks.
+Here Django's own rule holds: a connection is closed when it is broken or older than CONN_MAX_AGE.
 """
 
 import contextlib
@@ -14,18 +14,22 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 
 class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
+    """The part of the fixup that runs in a worker."""
+
     def validate_models(self) -> None:
-        """Set Django up. The system checks belong to the release: here they would need a Postgres
-        that answers.
+        """Set Django up, without its system checks: they belong to the release, and some of them
+        need a Postgres that answers.
         """
         self.django_setup()
 
     def on_task_prerun(self, sender: Any, **kwargs: Any) -> None:
-        """The claim came before, on a connection that was looked at for it."""
+        """Nothing: the claim came before, and has checked the connection."""
 
     def close_database(self, **kwargs: Any) -> None:
-        """Around each task. A time limit may strike inside Django's Atomic itself and leave a
-        connection that believes in a transaction for ever; such a connection is thrown away.
+        """Close old connections, and drop any that still believes to be in a transaction. Celery
+        calls it after each task.
+
+        A time limit may be raised inside Django's `Atomic` itself and leave its connection so.
         """
         for connection in connections.all(initialized_only=True):
             if connection.in_atomic_block:
@@ -34,21 +38,25 @@ class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
                 del connections[connection.alias]
         close_old_connections()
         for connection in connections.all(initialized_only=True):
-            # the next claim finds out by itself, and makes it anew
+            # the next claim finds a broken connection by itself, and makes a new one
             connection.health_check_done = True  # type: ignore[attr-defined]
 
     def uninstall(self) -> None:
-        """A process that was a worker for a while, as in tests, goes on without it: whoever works
-        off jobs in a transaction of his own keeps that.
+        """Disconnect from Celery's signals, in a process that was a worker for a while (in tests).
+
+        Otherwise `close_database` would close the transaction of whoever works off jobs in it
+        afterwards.
         """
         signals.task_prerun.disconnect(self.on_task_prerun)
         signals.task_postrun.disconnect(self.on_task_postrun)
 
     def close_cache(self) -> None:
-        """The local-memory cache has nothing to close."""
+        """Nothing: caches stay open from task to task."""
 
 
 class KeepingFixup(DjangoFixup):  # type: ignore[misc]
+    """Django's fixup whose worker part is `KeepingWorkerFixup`."""
+
     _worker_fixup: DjangoWorkerFixup | None
 
     @property
@@ -63,5 +71,5 @@ class KeepingFixup(DjangoFixup):  # type: ignore[misc]
 
 
 def fixup(app: Celery, env: str = "DJANGO_SETTINGS_MODULE") -> DjangoFixup | None:
-    """Install it where Celery would install its own."""
+    """Celery's factory of the fixup: installed if the app has Django settings, else None."""
     return KeepingFixup(app).install() if os.environ.get(env) else None

@@ -1,8 +1,8 @@
-"""Bells that wait behind one which is handed to a process of the pool are handed to it as well, if
-they ring for the same task, every other process is busy, and such jobs are short.
+"""Hands several bells to one process of the pool: the one that is delivered and those behind it in
+its queue, if all are for one task, every other process is busy, and jobs of that task are short.
 
-It takes them out of a broker that is Redis. They are what they were: nobody answers for one that is
-lost, its job is rung for again.
+The further bells are popped from Redis; with another broker each bell is handed over by itself. A
+bell that is lost on the way is like any lost bell: the clock rings for its job again.
 """
 
 import json
@@ -21,14 +21,15 @@ from celery_ledger.celery.transport import SturdyChannel
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.batch import may_be_in_one
 
-ALIKE = ("task", "timelimit", "batch")
+ALIKE = ("task", "timelimit", "batch")  # headers that bells must share to be handed over together
 
 log = logging.getLogger(__name__)
 
 
 class Pace:
-    """How long a job of one task has taken lately, as far as the main process can see it: from when
-    a process accepts it to when that process accepts the next.
+    """How long jobs of one task took lately, in seconds.
+
+    The main process measures it from a process's accepting of a job to its accepting of the next.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class Pace:
 
     @property
     def at_once(self) -> int:
-        """So many take half of BATCH_S, if none lately took longer than that."""
+        """How many jobs take half of BATCH_S together; 1 if any lately took longer than BATCH_S."""
         if max(self._lately) > ledger_settings.BATCH_S:
             return 1
         job_s = max(median(self._lately), ledger_settings.BATCH_QUICKEST_S)
@@ -49,25 +50,27 @@ class Pace:
 
 
 class Accepted(NamedTuple):
-    """What a process does now: so many jobs of a task, since when."""
+    """The jobs of one task that a process has accepted, and works at until it accepts others."""
 
-    pace: Pace
-    number: int
-    since: float
+    pace: Pace  # of their task
+    number: int  # of jobs
+    since: float  # by the monotonic clock
 
 
 _accepted: dict[int, Accepted] = {}  # by pid
 
 
-def several(task: Task, by_pool: Any, consumer: Any) -> Any:
-    """Celery's handler of this task's messages, which hands those that wait behind one to the same
-    process; `by_pool`, Celery's own, for a task whose jobs share nothing.
+def handler_of_several(task: Task, hand_to_pool: Any, consumer: Any) -> Any:
+    """The consumer's handler of this task's messages. It adds the bells behind a message to it (in
+    its header `also`) and hands it to the pool by `hand_to_pool`, Celery's own handler.
+
+    For a task whose jobs may not share a transaction it is `hand_to_pool` itself.
     """
     if not _may_stand_together(task, consumer):
-        return by_pool
+        return hand_to_pool
     pace = Pace()
 
-    def hand_to_one(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
+    def hand_with_others(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
         headers, also = message.headers, []
         if pace.at_once > 1 and headers.get("batch") is True and _others_are_busy(consumer):
             also = _bells_behind(message, pace.at_once - 1)
@@ -77,13 +80,16 @@ def several(task: Task, by_pool: Any, consumer: Any) -> Any:
             ack(*args)
             _note_acceptance(headers.get("id"), pace, 1 + len(also))
 
-        by_pool(message, body, acknowledge, *rest, **named)
+        hand_to_pool(message, body, acknowledge, *rest, **named)
 
-    return hand_to_one
+    return hand_with_others
 
 
 def _note_acceptance(id_: str | None, pace: Pace, number: int) -> None:
-    """Celery acknowledges a message when a process has accepted it."""
+    """Note the pace of what this message's process did before, and that it begins this now.
+
+    Celery acknowledges a message when a process has accepted it; so this is called then.
+    """
     pid = getattr(state.requests.get(id_), "worker_pid", None)
     if pid is not None:
         now, before = monotonic(), _accepted.get(pid)
@@ -102,7 +108,11 @@ def _others_are_busy(consumer: Any) -> bool:
 
 
 def _bells_behind(message: Any, number: int) -> list[str]:
-    """The ids that up to so many of the next bells of its queue ring for. Others are put back."""
+    """The ids of the jobs that the next bells of the message's queue are for.
+
+    Up to `number` messages are popped; those that are not alike are put back. None is popped for
+    BELL_REST_S after Redis has failed.
+    """
     channel, queue = message.channel, message.delivery_info["routing_key"]
     if not isinstance(channel, SturdyChannel) or monotonic() < channel.takes_none_until:
         return []
@@ -122,10 +132,12 @@ def _bells_behind(message: Any, number: int) -> list[str]:
 
 
 def _rung_for(raw: bytes, *, like: dict[str, Any]) -> str | None:
-    """The id of a bell for the same task, under the same limits; None for any other message."""
+    """The id of the job, if this message is a bell whose headers ALIKE are those of `like`; None
+    for any other message.
+    """
     try:
         headers = json.loads(raw)["headers"]
         alike = all(headers.get(name) == like.get(name) for name in ALIKE)
         return headers["id"] if alike and isinstance(headers["id"], str) else None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None  # whoever takes it drops it
+        return None  # no bell: the consumer drops it when it is delivered

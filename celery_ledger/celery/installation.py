@@ -1,7 +1,7 @@
-"""How a Celery app becomes durable: `app = Celery("proj", **celery_options())`, and then
-`install(app)`.
+"""Puts the ledger into a Celery app: `app = Celery("proj", **celery_options())`, and after its
+settings are named, `install(app)`.
 
-Whatever is set here, a project may set otherwise in its own Celery settings.
+The settings in DEFAULTS are defaults: a project's own Celery settings override them.
 """
 
 from typing import Any
@@ -23,12 +23,13 @@ DEFAULTS = {
     "task_publish_retry_policy": {"max_retries": 0},
     "task_soft_time_limit": 20,
     "task_time_limit": 25,
-    "worker_cancel_long_running_tasks_on_connection_loss": True,  # those with acks_late: none
+    # Celery warns unless it is set; it concerns tasks with acks_late, and there are none
+    "worker_cancel_long_running_tasks_on_connection_loss": True,
     "worker_consumer": "celery_ledger.celery.consumer:LedgerConsumer",
     "worker_disable_rate_limits": True,  # the ledger keeps them, for all workers together
     "worker_enable_remote_control": False,
     "worker_max_tasks_per_child": 10_000,
-    "worker_prefetch_multiplier": 1,  # what is fetched stands before what comes later (ADR 13)
+    "worker_prefetch_multiplier": 1,  # fetched bells go before any that come later (ADR 13)
 }
 STEPS = (
     "celery_ledger.worker.clock:ClockStep",
@@ -51,15 +52,18 @@ def celery_options() -> dict[str, Any]:
 
 
 def install(app: Celery) -> None:
-    """Add what a worker does beside its pool, and the settings the ledger and its broker need."""
+    """Add the ledger's default settings, those that fit the app's broker, and the boot steps of a
+    worker: its clock, its way to stop, its threads.
+    """
     app.add_defaults(DEFAULTS)
     app.on_after_configure.connect(fit_to_the_broker, sender=app, weak=False)
     app.steps["worker"].update(STEPS)
 
 
 def fit_to_the_broker(sender: Celery, source: Any, **_: Any) -> None:
-    """Once the app's settings have been read: queues, their order, and the transport of this
-    broker.
+    """Set queues, routes and transport by the app's own settings (`source`), once they are read.
+
+    Queues and transport that the project has named stay; its routes come between the ledger's two.
     """
     url = source.broker_url or ""
     names = ledger_settings.QUEUES or (

@@ -1,8 +1,8 @@
-"""The app's table of tasks: whatever is put into it claims its job before its body runs.
+"""The app's registry of tasks. Each task in it claims its job before its body runs.
 
-A task may have any class: Celery's own `Task`, one of `celery.contrib`, one whose `__call__` calls
-nothing else. So the guard is no method that a class inherits or overrides; it is put in front of
-the class of each task when it is registered, however it was made.
+A task may have any class: Celery's own `Task`, one of `celery.contrib`, one whose `__call__` does
+not call its parent's. So the claim cannot be a method that such a class inherits and may override:
+when a task is registered, its class is replaced by a subclass that has `Guard` in front.
 """
 
 from celery import Task
@@ -10,14 +10,16 @@ from celery.app.registry import TaskRegistry
 
 
 class LedgerRegistry(TaskRegistry):  # type: ignore[misc]
+    """Guards each task that is put into it."""
+
     def __setitem__(self, name: str, task: Task) -> None:
         task.__class__ = guarded(type(task))
         super().__setitem__(name, task)
 
 
 def guarded(cls: type[Task]) -> type[Task]:
-    """The class, with the guard before it and, if it is none of the ledger's, its options behind
-    it.
+    """A subclass of this class with `Guard` in front, and with `LedgerTask` behind if the class is
+    not one already. A class that is guarded is returned as it is.
     """
     # a Celery app is made before Django's models can be imported
     from celery_ledger.celery.task import Guard, LedgerTask  # noqa: PLC0415

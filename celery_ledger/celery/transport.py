@@ -1,7 +1,7 @@
-"""kombu's Redis transport, for a list that anybody may have pushed anything to.
+"""kombu's Redis transport, made to bear that anybody may push anything to a queue's list.
 
-As it comes, one message that is not JSON, or not a message, ends the whole worker. A bell decides
-nothing, so what is no bell can be dropped; a job that it may have meant is rung again by the clock.
+In kombu's own, one message that is not JSON, or not a message, ends the whole worker. Here such a
+message is dropped: if it was a bell, the clock rings for its job again.
 """
 
 import contextlib
@@ -19,54 +19,62 @@ from celery_ledger.conf import ledger_settings
 
 log = logging.getLogger(__name__)
 
+# what kombu raises for a message that is none
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 class Patience:
-    """In which order a process looks for work in its queues: in each when those before it are
-    empty; but one that it took nothing from for QUEUE_PATIENCE_S comes first, once.
+    """The order in which a process looks into its queues: each one when those before it are empty,
+    except that a queue from which nothing was taken for QUEUE_PATIENCE_S comes first, once.
     """
 
     def __init__(self) -> None:
-        self._taken_at: dict[str, float] = {}
+        self._taken_at: dict[str, float] = {}  # the newest message or job of each queue
 
     def late(self, queues: Sequence[str]) -> list[str]:
-        """Those of the later queues that come first now."""
-        now, patience_s = monotonic(), ledger_settings.QUEUE_PATIENCE_S
-        return [q for q in queues[1:] if now - self._taken_at.setdefault(q, now) > patience_s]
+        """The queues, but for the first, that come first now."""
+        now, late = monotonic(), []
+        for queue in queues[1:]:
+            taken_at = self._taken_at.setdefault(queue, now)
+            if now - taken_at > ledger_settings.QUEUE_PATIENCE_S:
+                late.append(queue)
+        return late
 
     def took_from(self, queue: str) -> None:
         self._taken_at[queue] = monotonic()
 
 
 class QueueOrder(priority_cycle):
-    """kombu's `queue_order_strategy`."""
+    """The order of `Patience`, as a `queue_order_strategy` of kombu's."""
 
     def __init__(self, it: list[str] | None = None) -> None:
         super().__init__(it)  # type: ignore[no-untyped-call]
         self._patience = Patience()
 
     def consume(self, n: int) -> list[str]:
+        """The first `n` queues to look into."""
         late = self._patience.late(self.items)
         return [*late, *(queue for queue in self.items if queue not in late)][:n]
 
     def rotate(self, last_used: str) -> str:
-        """A message came from there."""
+        """Note that a message came from this queue."""
         self._patience.took_from(last_used)
         return last_used
 
 
 class SturdyChannel(redis.Channel):
-    do_restore = False  # what a worker took and did not begin, the clock rings again
-    takes_none_until = 0.0  # after it could not
+    """A channel that drops what is no message, and from which bells can be popped."""
+
+    do_restore = False  # the clock rings for bells that a worker took and did not begin
+    takes_none_until = 0.0  # by the monotonic clock, after Redis failed: `celery.handing` sets it
 
     def take(self, queue: str, number: int) -> list[bytes]:
-        """Up to so many of its next messages, as they stand there."""
+        """Pop up to `number` of the queue's next messages, as raw JSON."""
         with self.conn_or_acquire() as client:
             return client.rpop(queue, number) or []
 
     def put_back(self, queue: str, messages: list[bytes]) -> None:
-        """What `take` has taken, in its order, is the next again."""
+        """Make these messages of `take`, in its order, the next of the queue again."""
         if messages:
             with self.conn_or_acquire() as client:
                 client.rpush(queue, *reversed(messages))
@@ -80,6 +88,8 @@ class SturdyChannel(redis.Channel):
 
 
 class SturdyTransport(redis.Transport):
+    """The transport of workers."""
+
     Channel = SturdyChannel
 
     def _deliver(self, message: Any, queue: str) -> None:
@@ -90,19 +100,19 @@ class SturdyTransport(redis.Transport):
             self._let_go_of(message)
 
     def _let_go_of(self, message: Any) -> None:
-        """What nobody took counts as fetched until it is rejected, and a worker fetches no more
-        than it may hold.
+        """Reject a message that could not be delivered. Until then it counts among the fetched
+        ones, and a worker may hold only so many.
         """
         for channel in self.channels:
             with contextlib.suppress(*MALFORMED):
                 tag = message["properties"]["delivery_tag"]
-                channel.qos.get(tag)  # raises for one that was not counted
+                channel.qos.get(tag)  # raises for one that this channel has not counted
                 channel.basic_reject(tag, requeue=False)
 
 
 class RingingChannel(redis.Channel):
-    """Hears nothing, so it needs no second connection to listen: every process has one of these,
-    and of it one client, which costs as much to make as to ring.
+    """A channel that only publishes: it opens no second connection to listen by, and keeps one
+    client, since to make a client costs as much as to ring.
     """
 
     @cached_property
@@ -115,4 +125,6 @@ class RingingChannel(redis.Channel):
 
 
 class RingingTransport(redis.Transport):
+    """The transport of the bell, one in every process."""
+
     Channel = RingingChannel

@@ -5,14 +5,22 @@ A function decorated with `django.tasks.task` becomes a job like any other: a ro
 transaction, its effects and "done" in one commit, tried again after a lost worker. Beside Django's
 own, the decorator takes what a task of the ledger may have:
 
-`atomic` (default True): its effects commit together with "done". `key`: what makes a job the same
-job, e.g. `key="invoice:{order_id}"`. `max_attempts`: how often its body is tried when it raises,
-after pauses that grow; once unless told. `rate_limit`: for all workers together, e.g. "10/m", or of
-each key, "shop:{shop_id}=10/m". `concurrency`: how many run at once, e.g. 2, or "shop:{shop_id}=2".
-`time_limit`: seconds until it is stopped. `queue`: the queue of the ledger, if it is not the one
-named by `queue_name` ("default" is the app's own).
+`atomic` (default True): its effects commit together with "done".
 
-Workers know the functions of `tasks.py` modules, and of those that CELERY_IMPORTS names.
+`key`: calls with the same key are the same job, e.g. `key="invoice:{order_id}"`.
+
+`max_attempts` (default 1): how often its body is tried if it raises, after growing pauses.
+
+`rate_limit`: how often jobs begin, over all workers: "10/m", or by key "shop:{shop_id}=10/m".
+
+`concurrency`: how many run at once, over all workers: 2, or by key "shop:{shop_id}=2".
+
+`time_limit`: the seconds after which it is stopped.
+
+`queue`: the queue of the ledger. Otherwise it is the one of `queue_name`, or the app's default
+queue if that is "default".
+
+Workers know the functions in `tasks.py` modules and in those that CELERY_IMPORTS names.
 """
 
 import inspect
@@ -38,11 +46,13 @@ if TYPE_CHECKING:
     type AnyResult = TaskResult[..., Any]
 
 
-unregistered: list["AnyTask"] = []  # of modules that are imported before the models are
+unregistered: list["AnyTask"] = []  # functions of modules that were imported before the models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurableTask(Task):  # type: ignore[type-arg]  # not generic at run time
+    """Django's task, with the ledger's options."""
+
     key: str | None = None
     atomic: bool = True
     max_attempts: int | None = None
@@ -53,6 +63,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # not generic at run time
 
 
 class LedgerBackend(BaseTaskBackend):
+    """The backend for `TASKS`, which makes each call a job of the ledger."""
+
     task_class = DurableTask
     supports_defer = True
     supports_async_task = True
@@ -60,9 +72,11 @@ class LedgerBackend(BaseTaskBackend):
     supports_priority = True
 
     def validate_task(self, task: "AnyTask") -> None:
+        """Check the task's options and register it. Raises InvalidTask."""
         super().validate_task(task)
-        if wrong := next(_objections(task), None):
-            raise InvalidTask(wrong)
+        objection = next(_objections(task), None)
+        if objection:
+            raise InvalidTask(objection)
         if apps.models_ready:
             self._register(task)
         else:
@@ -73,10 +87,12 @@ class LedgerBackend(BaseTaskBackend):
 
         return register(task)
 
-    def enqueue(  # type: ignore[override]  # whose result it is, is not known here
+    def enqueue(  # type: ignore[override]  # it cannot name the type of the result
         self, task: "AnyTask", args: Any, kwargs: Any
     ) -> "AnyResult":
-        """Promise a job in the caller's transaction. With a `key`, the first one's result."""
+        """Promise a job in the caller's transaction and return its result. With a `key` it is the
+        result of the first job of that key.
+        """
         from celery_ledger.django_tasks.results import header  # noqa: PLC0415 - needs the models
 
         self.validate_task(task)
@@ -91,7 +107,7 @@ class LedgerBackend(BaseTaskBackend):
         )
         if getattr(task, "key", None):
             first = self.get_result(promised.id)
-            if first.enqueued_at == now:  # it is this one
+            if first.enqueued_at == now:  # the first job is the one of this call
                 task_enqueued.send(type(self), task_result=first)
             return first
         result: AnyResult = TaskResult(
@@ -112,6 +128,7 @@ class LedgerBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> "AnyResult":
+        """The result of this id. Raises TaskResultDoesNotExist."""
         from celery_ledger.django_tasks.results import find  # noqa: PLC0415 - needs the models
 
         result = find(str(result_id))
@@ -120,6 +137,7 @@ class LedgerBackend(BaseTaskBackend):
         return result
 
     def check(self, **options: Any) -> list[CheckMessage]:
+        """Django's system check of the backend: an error for each queue that no worker serves."""
         # needs the models
         from celery_ledger.django_tasks.function import known_functions  # noqa: PLC0415
 
@@ -134,15 +152,17 @@ class LedgerBackend(BaseTaskBackend):
             for name in sorted(self.queues - {DEFAULT_TASK_QUEUE_NAME} - set(listened))
         ]
         current_app.loader.import_default_modules()
-        wrong += [
-            f"{task.module_path} is for the queue {name}, to which no worker listens."
-            for task in known_functions()
-            if (name := getattr(task, "queue", None)) and name not in listened
-        ]
+        for task in known_functions():
+            name = getattr(task, "queue", None)
+            if name and name not in listened:
+                wrong.append(
+                    f"{task.module_path} is for the queue {name}, to which no worker listens."
+                )
         return [Error(sentence, id="celery_ledger.E004") for sentence in wrong]
 
 
 def _objections(task: "AnyTask") -> Iterator[str]:
+    """A sentence for each option that is wrong."""
     attempts, limit = getattr(task, "max_attempts", None), getattr(task, "time_limit", None)
     if attempts is not None and not (isinstance(attempts, int) and attempts >= 1):
         yield f"max_attempts must be a whole number from 1 on, not {attempts!r}."
@@ -152,13 +172,14 @@ def _objections(task: "AnyTask") -> Iterator[str]:
 
 
 def signature_of(task: "AnyTask") -> inspect.Signature:
-    """Of the arguments that a caller gives."""
+    """The signature of a call: that of the function without the context that it may take."""
     signature = inspect.signature(task.func)
     parameters = list(signature.parameters.values())[1 if task.takes_context else 0 :]
     return signature.replace(parameters=parameters)
 
 
 def _queue(task: "AnyTask") -> dict[str, str]:
+    """The option `queue` of the call, unless it is the app's default queue."""
     name = getattr(task, "queue", None)
     if name is None and task.queue_name != DEFAULT_TASK_QUEUE_NAME:
         name = task.queue_name

@@ -1,5 +1,5 @@
-"""A function of Django's as a Celery task: its options, its body, and hooks that send Django's
-signals.
+"""Makes a Celery task of a function decorated with `django.tasks.task`: its options, its body, and
+hooks that send Django's signals.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ from celery_ledger.execution.current import current_claim
 if TYPE_CHECKING:
     from celery_ledger.django_tasks import AnyResult, AnyTask
 
-_registered: dict[Any, Any] = {}
+_registered: dict[Any, Any] = {}  # the Celery tasks by function
 
 
 class OfDjango(LedgerTask):
-    """The Celery task of a function of Django's. Its hooks send Django's signals."""
+    """The class of these Celery tasks. Its hooks send Django's signals."""
 
     abstract = True
 
@@ -45,7 +45,7 @@ class OfDjango(LedgerTask):
         task_finished.send_robust(LedgerBackend, task_result=result)
 
     def result_of(self, status: TaskResultStatus) -> "AnyResult":
-        """What is known of the job that this process attempts, without asking Postgres."""
+        """Django's result of the job of the current attempt, made without a query."""
         claim, now = current_claim(), timezone.now()
         is_finished = status in (TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED)
         task, enqueued_at = as_called(self.run.django_task, self.request.headers)
@@ -66,7 +66,7 @@ class OfDjango(LedgerTask):
 
 
 def register(task: "AnyTask") -> Any:
-    """The Celery task of this function, made when it is first seen."""
+    """The Celery task of this function; it is made at the first call."""
     registered = _registered.get(task.func)
     if registered is None:
         registered = _registered[task.func] = _celery_task(task)
@@ -74,18 +74,20 @@ def register(task: "AnyTask") -> Any:
 
 
 def known_functions() -> list["AnyTask"]:
+    """All functions that are registered, as Django's tasks."""
     return [celery_task.run.django_task for celery_task in _registered.values()]
 
 
 def register_the_early_ones() -> None:
+    """Register the functions of modules that were imported before the models."""
     while unregistered:
         register(unregistered.pop())
 
 
 def _celery_task(task: "AnyTask") -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
-        own = (_context(celery_task),) if task.takes_context else ()
-        return normalize_json(task.call(*own, *args, **kwargs))
+        first = (_context(celery_task),) if task.takes_context else ()
+        return normalize_json(task.call(*first, *args, **kwargs))
 
     run.__name__, run.__module__, run.__doc__ = task.name, task.func.__module__, task.func.__doc__
     run.__signature__ = signature_of(task)  # type: ignore[attr-defined]
@@ -99,7 +101,7 @@ def _context(celery_task: Any) -> "TaskContext[..., Any]":
 
 
 def _options(task: "AnyTask") -> dict[str, Any]:
-    """As a Celery task has them."""
+    """The options of the Celery task."""
     limit, attempts = getattr(task, "time_limit", None), getattr(task, "max_attempts", None)
     options = {
         "key": getattr(task, "key", None),

@@ -1,4 +1,4 @@
-"""A row of the ledger as Django's result."""
+"""Makes Django's results of rows of the ledger."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -14,11 +14,13 @@ from celery_ledger.models.ids import is_named, row_id
 if TYPE_CHECKING:
     from celery_ledger.django_tasks import AnyResult, AnyTask
 
-HEADER = "django_task"  # what a call says otherwise than the function: priority, queue_name, …
+HEADER = "django_task"  # the header of a job with the options of its call
 
 
 def header(task: "AnyTask", *, enqueued_at: datetime) -> dict[str, Any]:
-    """What this call says otherwise than Django's defaults, for whoever asks for its result."""
+    """The header that keeps the options of this call which are not Django's defaults, so that its
+    result can show them.
+    """
     options = {
         "priority": task.priority if task.priority != DEFAULT_TASK_PRIORITY else None,
         "queue_name": task.queue_name if task.queue_name != DEFAULT_TASK_QUEUE_NAME else None,
@@ -30,7 +32,7 @@ def header(task: "AnyTask", *, enqueued_at: datetime) -> dict[str, Any]:
 
 
 def as_called(task: "AnyTask", headers: dict[str, Any] | None) -> tuple["AnyTask", datetime | None]:
-    """The task with the options of this call, and when it was enqueued."""
+    """The task with the options of a call, from the call's headers; and when it was enqueued."""
     options = {
         "priority": DEFAULT_TASK_PRIORITY,
         "queue_name": DEFAULT_TASK_QUEUE_NAME,
@@ -45,7 +47,9 @@ def as_called(task: "AnyTask", headers: dict[str, Any] | None) -> tuple["AnyTask
 
 
 def find(id_: str) -> "AnyResult | None":
-    """The result of the job with this id, if it is one of a function of Django's."""
+    """The result of the job of this id; None if there is none, or it is of no function of
+    Django's.
+    """
     job = None if is_named(id_) else Job.objects.filter(pk=row_id(id_)).first()
     task = _function(job.task) if job else None
     return _result(job, task) if job and task else None
@@ -60,10 +64,12 @@ def _function(path: str) -> "AnyTask | None":
 
 
 def _result(job: Job, task: "AnyTask") -> "AnyResult":
-    """A row as Django's result."""
     called, enqueued_at = as_called(task, job.envelope.get("own_headers"))
-    status = {State.WAITING: TaskResultStatus.READY, State.RUNNING: TaskResultStatus.RUNNING}
-    status[State.DONE] = TaskResultStatus.SUCCESSFUL
+    status = {
+        State.WAITING: TaskResultStatus.READY,
+        State.RUNNING: TaskResultStatus.RUNNING,
+        State.DONE: TaskResultStatus.SUCCESSFUL,
+    }
     args, kwargs = job.args
     result: AnyResult = TaskResult(
         task=called,
@@ -84,9 +90,10 @@ def _result(job: Job, task: "AnyTask") -> "AnyResult":
 
 
 def _errors(job: Job) -> list[TaskError]:
-    """Of each attempt that ended so; the newest has its traceback."""
-    ends = [entry["error"] for entry in job.history]
-    errors = [*ends[:-1], {**ends[-1], **(job.error or {})}] if ends else []
+    """The error of each attempt in the job's history; only the newest one has a traceback."""
+    errors = [entry["error"] for entry in job.history]
+    if errors:
+        errors[-1] = {**errors[-1], **(job.error or {})}
     return [
         TaskError(
             exception_class_path=f"{error.get('module', 'builtins')}.{error['type']}",
@@ -97,7 +104,9 @@ def _errors(job: Job) -> list[TaskError]:
 
 
 def _workers(job: Job) -> list[str]:
-    """One for each attempt, the newest last; nobody knows those before its history."""
+    """The worker of each attempt, the newest last; "?" for attempts that the history has no
+    more.
+    """
     workers = [str(entry["worker"]) for entry in job.history if entry["worker"]]
     if len(workers) < job.attempts:
         workers.append(str(job.worker))

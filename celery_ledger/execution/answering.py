@@ -1,6 +1,7 @@
-"""A bell is answered: the job whose turn it is is claimed and handed to Celery's tracer. So the
-tracer, its signals and the task's own hooks see the request and the arguments that a full message
-would have brought, and see nothing of a bell that rings for nobody.
+"""Answers a bell: claims the job whose turn it is and hands it to Celery's tracer.
+
+The tracer, its signals and the task's hooks get the request and the arguments that a full message
+would have brought. They get nothing if no job can be claimed.
 """
 
 import logging
@@ -24,9 +25,19 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.errors import Expired, OneByOne, is_passing
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
-from celery_ledger.execution.claiming import claim_first_attempts, on_a_good_connection
+from celery_ledger.execution.claiming import (
+    claim_first_attempts,
+    on_a_good_connection,
+    timelimit_of,
+)
 from celery_ledger.execution.current import Attempt, claimed, outside_any_attempt
-from celery_ledger.execution.turns import Tracer, claim_whose_turn_it_is, next_batch, others_wait
+from celery_ledger.execution.turns import (
+    Tracer,
+    claim_whose_turn_it_is,
+    next_batch,
+    others_wait,
+    queue_of,
+)
 from celery_ledger.execution.verdict import call_off, moment
 from celery_ledger.models import Claim
 from celery_ledger.models.ids import row_id
@@ -35,7 +46,8 @@ from celery_ledger.telemetry import events
 
 log = logging.getLogger(__name__)
 
-# What a request has of its bell, which anybody may have rung, with whatever in it.
+# The fields of a request that come from its bell. Every other field comes from the row, since
+# anybody who reaches the broker may ring, with anything in the bell.
 OF_A_BELL = (
     *("hostname", "id", "is_eager", "lang", "logfile", "loglevel"),
     *("properties", "task", "timelimit"),
@@ -43,13 +55,12 @@ OF_A_BELL = (
 
 
 def answer(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
-    """Claim the job whose bell rang and hand it to Celery's tracer, as if its message had come.
+    """Claim the job whose turn it is and run it by Celery's tracer; return what the tracer returns.
 
-    `bell` is the request as the bell brought it; another job may have to be done before its own.
-    `also` in it are jobs of the same task whose bells waited behind it. Returns what a tracer
-    returns.
+    `bell` is the request as the bell brought it. Its job need not be the one whose turn it is. Its
+    `also` are the ids of jobs of the same task, whose bells were handed over with it.
     """
-    also = batch.heard_together(task, bell.pop("also", None))
+    also = batch.trusted_ids(task, bell.pop("also", None))
     bells = [bell, *({**bell, "id": id_} for id_ in also)]
     return _answer_several(task, tracer, bells) if also else _answer_one(task, tracer, bell)
 
@@ -66,7 +77,7 @@ def _answer_one(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
 
 
 def _answer_several(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> trace_ok_t:
-    """In one transaction, if nobody else waits in their queue."""
+    """Answer bells of one task, in one transaction if only one owner's jobs wait in their queue."""
     try:
         if on_a_good_connection(partial(others_wait, bells[0])):
             return _answer_in_turn(task, tracer, bells)
@@ -76,30 +87,33 @@ def _answer_several(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> 
         return _not_now(bells[0], exc)
     outcome = _answer_with_batch(task, tracer, bells[0], claims) if claims else None
     if row_id(bells[0]["id"]) not in {claim.id for claim in claims}:
-        its_own = _answer_one(task, tracer, bells[0])  # it may have been tried before
-        outcome = outcome or its_own
+        own_outcome = _answer_one(task, tracer, bells[0])  # it may be no first attempt
+        outcome = outcome or own_outcome
     return outcome
 
 
 def _answer_in_turn(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> trace_ok_t:
-    """Each bell for whose turn it is: of several owners together, or one after another. Those that
-    would wait for long ring again.
+    """Answer each bell with the job whose turn it is: first attempts of several owners in one
+    transaction, any other job by itself. Bells that are left after BATCH_S ring again.
     """
     ends_at, waiting, outcome = monotonic() + ledger_settings.BATCH_S, [*bells], None
     while waiting and (outcome is None or monotonic() < ends_at):
         ids = next_batch(task.app, waiting)
         claims = claim_first_attempts(task, waiting[0], ids) if ids else []
         if claims:
-            made = _answer_with_batch(task, tracer, waiting[0], claims)
+            newest = _answer_with_batch(task, tracer, waiting[0], claims)
         else:
-            made = _answer_one(task, tracer, waiting[0])
+            newest = _answer_one(task, tracer, waiting[0])
         waiting = waiting[max(1, len(claims)) :]
-        outcome = outcome or made
+        outcome = outcome or newest
     _ring_again(task, bells[0], [bell["id"] for bell in waiting], batch=True)
     return outcome
 
 
 def _not_now(bell: dict[str, Any], exc: BaseException) -> trace_ok_t:
+    """Leave the bell unanswered: the clock rings again. Raises `exc` if it does not pass by
+    itself.
+    """
     if not is_passing(exc):
         raise exc
     log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)
@@ -107,13 +121,15 @@ def _not_now(bell: dict[str, Any], exc: BaseException) -> trace_ok_t:
 
 
 def trace_claimed(current: Attempt, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
-    """Hand a job that this process has claimed to Celery's tracer."""
+    """Run a job that this process has claimed by Celery's tracer; return what the tracer
+    returns.
+    """
     claim = current.claim
     with context.replaced({**claim.context, "job": str(claim.id)}):
         of_the_bell = {name: bell[name] for name in OF_A_BELL if name in bell}
         own_headers = claim.envelope.get("own_headers", {})
         texts = current.task.app.amqp.represent(claim.args, claim.kwargs)
-        request = {**texts, **own_headers, **of_the_bell, **_full(claim, bell)}
+        request = {**texts, **own_headers, **of_the_bell, **_of_the_row(claim, bell)}
         events.received(current, request)
         with _giving_its_place_back(current):
             if _expired(claim):
@@ -127,7 +143,7 @@ def trace_claimed(current: Attempt, tracer: Tracer, bell: dict[str, Any]) -> tra
 
 @contextmanager
 def _giving_its_place_back(current: Attempt) -> Iterator[None]:
-    """However the attempt ends, after its commit the next in line for its place is brought."""
+    """Bring the next in line for the attempt's place when the block is left, in whatever way."""
     try:
         yield
     finally:
@@ -138,12 +154,14 @@ def _giving_its_place_back(current: Attempt) -> Iterator[None]:
 def _answer_with_batch(
     task: Task, tracer: Tracer, bell: dict[str, Any], claims: list[Claim]
 ) -> trace_ok_t:
-    """Those that would wait for long go back."""
+    """Make the attempts of these claims, in one transaction if all of them end well. Claims that
+    are left after BATCH_S are given back, and their bells ring again.
+    """
 
     def begin(claim: Claim, several: Batch | None) -> trace_ok_t:
         with outside_any_attempt():
-            its_own = {**bell, "id": str(claim.id)}
-            return trace_claimed(Attempt(task, claim, several), tracer, its_own)
+            own_bell = {**bell, "id": str(claim.id)}
+            return trace_claimed(Attempt(task, claim, several), tracer, own_bell)
 
     try:
         outcome, given_back = batch.make(task.name, claims, begin)
@@ -154,29 +172,30 @@ def _answer_with_batch(
 
 
 def _ring_again(task: Task, bell: dict[str, Any], ids: list[str], *, batch: bool) -> None:
+    """Ring for these jobs of the task, in the queue and under the time limits of that bell."""
     if ids:
-        queue, limits = bell["delivery_info"]["routing_key"], bell.get("timelimit") or (None, None)
-        rings = [Ring(id_, task.name, queue, limits, batch=batch) for id_ in ids]
+        queue, timelimit = queue_of(bell), timelimit_of(bell)
+        rings = [Ring(id_, task.name, queue, timelimit, batch=batch) for id_ in ids]
         task.app.amqp.bell.ring(rings)
 
 
 def _nothing_to_do(why: Ignore) -> trace_ok_t:
-    """Celery forgets the message and says nothing."""
-    close_old_connections()  # as after a task, or this one might not notice that it is broken
+    """What a tracer returns for a message that Celery is to forget, without a line in its log."""
+    close_old_connections()  # as after a task, or a broken connection might stay unnoticed
     return trace_ok_t(_info_of(why), TraceInfo(states.IGNORED, why), 0.0, None)
 
 
 def _info_of(exc: Ignore) -> ExceptionInfo:
     try:
         raise exc
-    except Ignore:  # which has a traceback now, as billiard wants it
+    except Ignore:  # now the exception has a traceback, which billiard needs
         return ExceptionInfo(internal=True)
 
 
 def _call_off(current: Attempt, request: dict[str, Any]) -> trace_ok_t:
-    """Celery's `expires` has passed: the job is cancelled, and whoever listens is told."""
+    """Cancel a job whose `expires` has passed, and send Celery's signal `task_revoked`."""
     late = Ignore("expired")
-    with suppress(Ignore), attempt.told_of(current):
+    with suppress(Ignore), attempt.reported(current):
         call_off(current.task.app, current.claim, Expired("nobody came for it in time"))
         raise late
     revoked = {"request": Context(request), "terminated": False, "signum": None, "expired": True}
@@ -185,19 +204,19 @@ def _call_off(current: Attempt, request: dict[str, Any]) -> trace_ok_t:
 
 
 def _expired(claim: Claim) -> bool:
-    """Celery's `expires`, counted when the work would begin."""
+    """Whether the job's `expires` has passed now, when its body would begin."""
     expires = claim.envelope["headers"].get("expires")
     return bool(expires) and moment(parse_datetime(expires)) < timezone.now()
 
 
-def _full(claim: Claim, bell: dict[str, Any]) -> dict[str, Any]:
-    """What a full message would have told of the job, beside its arguments."""
+def _of_the_row(claim: Claim, bell: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the request that a full message would have had, made from the row."""
     envelope = claim.envelope
     return {
         "correlation_id": str(claim.id),
         "delivery_info": {**(bell.get("delivery_info") or {}), "priority": claim.priority},
         **{name: value for name, value in envelope["headers"].items() if value is not None},
-        "ignore_result": envelope["headers"]["ignore_result"],  # a bell's own says nothing of it
+        "ignore_result": envelope["headers"]["ignore_result"],  # a bell has one of its own
         "retries": claim.retries,
         "root_id": str(claim.root_id or claim.id),
         "parent_id": claim.parent_id and str(claim.parent_id),

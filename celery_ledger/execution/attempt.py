@@ -1,7 +1,7 @@
-"""One attempt at a job that is claimed: run, then settle it or give a verdict.
+"""Makes one attempt at a claimed job: runs the body, then settles the job or gives a verdict.
 
-How it is claimed stands in `execution.claiming`, how it is settled in `execution.settling`; what
-becomes of one that fails is decided in `execution.verdict`.
+`execution.claiming` claims jobs, `execution.settling` settles them, and `execution.verdict` decides
+what becomes of an attempt that fails.
 """
 
 import logging
@@ -36,8 +36,8 @@ COLLISIONS = {"40P01", "40001"}  # deadlock_detected, serialization_failure
 
 
 @contextmanager
-def told_of(current: Attempt) -> Iterator[None]:
-    """The log and the collector of spans hear how this attempt ended."""
+def reported(current: Attempt) -> Iterator[None]:
+    """Report how the attempt of this block ended: a line in the log, a span, Celery's events."""
     with tracing.span(current.task.name, "CONSUMER") as span, AttemptLine(current, span):
         yield
 
@@ -47,15 +47,15 @@ def attempt(task: Task, body: Body) -> Any:
 
     `body` is the task's own `__call__`, which a class may have overridden.
 
-    Raises Ignore when there is nothing for us to do, Retry when the job waits again, and the task's
-    own exception when it is dead. Celery logs and signals each of these; the row already says so.
+    Raises Retry when the job waits again, the body's own exception when the job is dead, and Ignore
+    when Celery has nothing to report. When one is raised, the row has been written.
     """
     current = traced_attempt()
     if current is None or current.body or current.claim.id != row_id(task.request.id):
         raise Ignore("not claimed: no body runs without that")
     current.body = body
     try:
-        with making(current), told_of(current), _judging(current):
+        with making(current), reported(current), _judging(current):
             reach(At.AFTER_CLAIM)
             return _run(current)
     finally:
@@ -63,26 +63,31 @@ def attempt(task: Task, body: Body) -> Any:
 
 
 def end_before_the_body(current: Attempt, exc: BaseException) -> None:
-    """Something of the task's own that comes before its body has failed, e.g. `before_start`."""
-    with suppress(type(exc), Ignore), told_of(current), _judging(current):
+    """End an attempt whose body was not reached, since a hook of its task, e.g. `before_start`,
+    raised this exception.
+    """
+    with suppress(type(exc), Ignore), reported(current), _judging(current):
         raise exc
 
 
 @contextmanager
 def _judging(current: Attempt) -> Iterator[None]:
-    """What is raised in this block is the attempt's end; Celery hears what the row says of it."""
+    """Write an exception of the block into the row as the attempt's end, and raise to Celery what
+    the row says then.
+    """
     try:
         yield
     except BaseException as exc:
         if current.is_beside_others and not _ends_the_process(exc):
             raise OneByOne from exc
-        heard = _judged(current, _within_max_retries(current, exc))
-        if heard is exc:
+        for_celery = _judged(current, _within_max_retries(current, exc))
+        if for_celery is exc:
             raise
-        raise heard from exc
+        raise for_celery from exc
 
 
 def _run(current: Attempt) -> Any:
+    """Run the body and settle the job; return the job's result."""
     if current.task.atomic:
         return _run_atomic(current)
     result = _call_body(current)
@@ -101,8 +106,8 @@ def _call_body(current: Attempt) -> Any:
 
 
 def _run_atomic(current: Attempt) -> Any:
-    """The body inside its settling transaction; a collision with another transaction runs it again
-    at once.
+    """Run the body inside its settling transaction. After a collision with another transaction it
+    is run again at once, MAX_COLLISIONS times at most.
     """
     collisions = 0
     while True:
@@ -124,35 +129,38 @@ def _run_atomic(current: Attempt) -> Any:
 
 
 def _forget_canvas(task: Task) -> None:
-    """Celery would publish the follow-ups again; they went out with the settling transaction."""
+    """Take the follow-ups out of the request: Celery would publish them again, and the settling
+    transaction has promised them.
+    """
     task.request.update(callbacks=None, errbacks=None, chain=None, chord=None)
 
 
 def _judged(current: Attempt, exc: BaseException) -> BaseException:
-    """What Celery is to hear of an error: itself, if the row says so now, or that there is nothing
-    to hear.
+    """Give the verdict on this exception, and return the exception to raise to Celery: this one if
+    the verdict is written, NotAnException in place of one that would end the process, or Ignore.
     """
     if _ends_the_process(exc):
         return exc
+    nothing_to_report: BaseException = Ignore()
     is_ours = _is_to_blame(current, exc)
     if not is_ours or not give_verdict(current.task.app, current.claim, exc, current.retried_as):
-        heard: BaseException = Ignore()
-    elif isinstance(exc, MemoryError):  # of which Celery would end the whole worker
-        heard = Ignore()
-    elif isinstance(exc, Exception):
-        heard = exc
-        if isinstance(exc, Retry) and current.say_retried:
-            current.say_retried()
-    else:
-        heard = NotAnException(f"{type(exc).__name__}: {exc}")
-    return heard
+        return nothing_to_report
+    if isinstance(exc, MemoryError):  # Celery would end the whole worker
+        return nothing_to_report
+    if not isinstance(exc, Exception):
+        return NotAnException(f"{type(exc).__name__}: {exc}")
+    if isinstance(exc, Retry) and current.say_retried:
+        current.say_retried()
+    return exc
 
 
 def _within_max_retries(current: Attempt, exc: BaseException) -> BaseException:
-    """A `Retry` that the body raises itself counts like those of `self.retry()`, which looks."""
+    """The exception; but MaxRetriesExceededError for a `Retry` too many that the body raised
+    without `self.retry()`, which would have looked at `max_retries` itself.
+    """
     task, claim = current.task, current.claim
-    is_its_own = isinstance(exc, Retry) and not current.retried_as
-    if is_its_own and task.max_retries is not None and claim.retries >= task.max_retries:
+    is_by_hand = isinstance(exc, Retry) and not current.retried_as
+    if is_by_hand and task.max_retries is not None and claim.retries >= task.max_retries:
         exceeded: BaseException = MaxRetriesExceededError(
             f"{task.name} raised Retry after {claim.retries} retries: {exc}"
         )
@@ -161,14 +169,18 @@ def _within_max_retries(current: Attempt, exc: BaseException) -> BaseException:
 
 
 def _ends_the_process(exc: BaseException) -> bool:
-    """Whether somebody outside ends this process: its parent, or a person at the keyboard."""
+    """Whether this exception comes from outside the body, to end the process: from the worker's
+    main process, or from a person at the keyboard.
+    """
     if isinstance(exc, SystemExit):
         return isinstance(exc, (WorkerShutdown, WorkerTerminate)) or terminate_handler_fired()
     return isinstance(exc, KeyboardInterrupt)
 
 
 def _is_to_blame(current: Attempt, exc: BaseException) -> bool:
-    """False when the job is not ours to judge any more, whatever went wrong here."""
+    """Whether the exception decides about the job: not if the job was replaced, rescued or settled
+    before.
+    """
     if current.replaced and isinstance(exc, Ignore):
         return False
     if isinstance(exc, LeaseLost):

@@ -1,9 +1,9 @@
-"""Several first attempts at jobs of one task, made in one transaction: all of them end with its
-commit, or none does, and then each is made by itself.
+"""Makes several first attempts at jobs of one task in one transaction. All of them are settled by
+its commit; if one does not end well, all are rolled back and each is made by itself.
 
-Celery's tracer tells of a task's end when its body returns, and that has to be after the commit. So
-the attempts stand in each other: where one would commit it begins the next, the last of them
-commits, and then all their tracers go on.
+Celery's tracer reports the end of a task when its body returns, and that has to be after the
+commit. So the attempts are nested: each one, where it would commit, begins the next; the last one
+commits; then all of them return, the last one first.
 """
 
 import logging
@@ -27,20 +27,23 @@ from celery_ledger.models import Claim, Job, Settled
 log = logging.getLogger(__name__)
 
 
-# Makes the attempt of a claim, by way of Celery's tracer, in a batch or by itself.
+# Makes the attempt of a claim in this batch, or by itself for None; returns what Celery's tracer
+# does.
 Begin = Callable[[Claim, "Batch | None"], Any]
 
-_rests: dict[str, "Rest"] = {}  # of tasks whose newest batch came to nothing
+_rests: dict[str, "Rest"] = {}  # by task, of those whose newest batch was rolled back
 
 
 def may_be_in_one(task: Task) -> bool:
-    """Whether its jobs may share a transaction. A limited one takes its slot or place by itself."""
+    """Whether jobs of this task may share a transaction. Those of a task with limits may not: each
+    takes its slot or place in a claim of its own.
+    """
     return bool(task.atomic and task.batched and not task.is_limited)
 
 
-def heard_together(task: Task, also: Any) -> list[str]:
-    """The ids that came with a bell, if a worker's main process can have put them there: whoever
-    writes to the broker writes what he likes.
+def trusted_ids(task: Task, also: Any) -> list[str]:
+    """The ids in a bell's `also`; none of them if it is not what a worker's main process writes
+    there (`celery.handing`), since anybody who reaches the broker can write there too.
     """
     are_ids = isinstance(also, list) and all(isinstance(id_, str) for id_ in also)
     is_ours = are_ids and may_be_in_one(task) and len(also) < ledger_settings.BATCH_ATTEMPTS
@@ -48,53 +51,57 @@ def heard_together(task: Task, also: Any) -> list[str]:
 
 
 class Member(Protocol):
-    """An attempt, as far as its batch knows it."""
+    """The part of an attempt that its batch writes."""
 
-    ended: float | None
+    ended: float | None  # by the monotonic clock, when its body had ended
 
 
 class Rest(NamedTuple):
-    """A while in which each job of a task is made by itself; twice as long after each batch in a
-    row that comes to nothing.
+    """A pause of a task's batches, after one was rolled back; each job is made by itself until it
+    is over.
     """
 
-    until: float
+    until: float  # by the monotonic clock
     length_s: float
 
     @classmethod
     def after(cls, before: "Rest | None") -> "Rest":
+        """A rest from now on, twice as long as the one before, BATCH_REST_S at most."""
         length_s = before.length_s * 2 if before else ledger_settings.BATCH_FIRST_REST_S
         length_s = min(length_s, ledger_settings.BATCH_REST_S)
         return cls(monotonic() + length_s, length_s)
 
 
 class Batch:
+    """The attempts of these claims, in one transaction."""
+
     def __init__(self, claims: Sequence[Claim], begin: Begin) -> None:
         self.waiting = deque(claims)
         self.begun: list[Claim] = []
-        self.settled: list[Settled] = []  # what the commit makes of them
+        self.settled: list[Settled] = []  # to be written by the commit
         self.is_committed = False
-        self.is_spoilt = False  # one of them wants what it cannot have here
+        self.is_spoilt = False  # an attempt called replace(), which needs a transaction of its own
         self._begin = begin
         self._began = monotonic()
-        self._raised: BaseException | None = None  # after the commit
-        self._atomic: Any = None
+        self._raised: BaseException | None = None  # by a later attempt, after the commit
+        self._atomic: Any = None  # the open transaction
 
     @property
     def is_late(self) -> bool:
-        """Other processes might have begun what waits here."""
+        """Whether no more attempts are begun: other processes might make them sooner."""
         return monotonic() - self._began > ledger_settings.BATCH_S
 
     @property
     def is_too_late(self) -> bool:
-        """The time limits of the process count from its bell: too much of them is used up for
-        another try of each.
+        """Whether it is too late to make each attempt again: the time limits of the process count
+        from its bell.
         """
         return monotonic() - self._began > ledger_settings.BATCH_REDO_S
 
     def run(self) -> Any:
-        """Make all attempts of the batch. Returns what Celery's tracer says of the first; raises
-        what would have ended the process.
+        """Make the attempts until it is late. Returns what Celery's tracer returns for the first.
+
+        Raises what an attempt raised to end the process.
         """
         try:
             outcome = self._begin_next()
@@ -105,7 +112,7 @@ class Batch:
         return outcome
 
     def give_back(self) -> list[Claim]:
-        """What has not ended waits again."""
+        """Let the jobs that were not settled wait again; return their claims."""
         begun = [] if self.is_committed else self.begun
         _give_back(begun, were_begun=True)
         _give_back([*self.waiting], were_begun=False)
@@ -113,13 +120,15 @@ class Batch:
 
     @contextmanager
     def transaction(self, member: Member) -> Iterator[None]:
-        """In the place of the transaction that settles one. The first opens it, for all; what each
-        asked for with `on_commit` is done where it stands, in its own name.
+        """Stand in for the transaction that settles a single attempt.
+
+        The first member opens the transaction for all of them. Each runs its own `on_commit` hooks
+        after the commit, inside its own block and so in its own context.
         """
         if self._atomic is None:
             self._open()
         yield
-        member.ended, own_hooks = monotonic(), _taken_off()
+        member.ended, own_hooks = monotonic(), _take_own_hooks()
         if self.is_spoilt:
             raise OneByOne
         if not self.waiting or self.is_late:
@@ -132,7 +141,9 @@ class Batch:
         connection.run_and_clear_commit_hooks()
 
     def _go_on(self) -> None:
-        """What Celery raises of the next after the commit is none of those before it."""
+        """Begin the next attempt. What it raises after the commit is kept for `run`: the attempts
+        before it have ended well.
+        """
         try:
             self._begin_next()
         except BaseException as exc:
@@ -141,9 +152,11 @@ class Batch:
             self._raised = exc
 
     def _open(self) -> None:
-        """One job locks its rows in an order that others share, several after each other do not. So
-        a batch that waits for a lock gives way, before Postgres would call it a deadlock and end
-        whoever stands in it.
+        """Open the transaction, with a `lock_timeout` of a quarter of BATCH_S.
+
+        Single jobs lock their rows in one order; several jobs after each other do not, and may
+        deadlock with others. So a batch that waits for a lock gives up before Postgres would find a
+        deadlock and end another transaction for it.
         """
         self._atomic = transaction.atomic()
         self._atomic.__enter__()
@@ -152,6 +165,7 @@ class Batch:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{patience_ms}ms"])
 
     def _begin_next(self) -> Any:
+        """Make the next attempt; return what Celery's tracer returns for it."""
         self.begun.append(self.waiting.popleft())
         return self._begin(self.begun[-1], self)
 
@@ -166,12 +180,15 @@ class Batch:
     def _roll_back(self) -> None:
         if self._atomic is not None:
             atomic, self._atomic = self._atomic, None
-            with suppress(Error):  # of a connection that has gone, and the transaction with it
+            with suppress(Error):  # the connection is gone, and the transaction with it
                 atomic.__exit__(OneByOne, OneByOne(), None)
 
 
-def _taken_off() -> list[Any]:
-    """The hooks of the attempt that ends here. Bells are the same in anybody's name, and stay."""
+def _take_own_hooks() -> list[Any]:
+    """Remove and return the connection's `on_commit` hooks, those of the attempt that ends now.
+
+    Hooks that ring bells stay: they do the same in any attempt's context.
+    """
     hooks: list[Any] = connection.run_on_commit
     own = [hook for hook in hooks if not getattr(hook[1], "are_bells", False)]
     connection.run_on_commit = [hook for hook in hooks if hook not in own]
@@ -179,8 +196,11 @@ def _taken_off() -> list[Any]:
 
 
 def make(task: str, claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Claim]]:
-    """Make the attempts of these claims, until it is late. Returns what Celery's tracer says of the
-    first, None when none was made, and the claims that were given back.
+    """Make the attempts of these claims of one task, until it is late: in a batch, or one by one if
+    there is one claim, a batch was rolled back lately, or this one is.
+
+    Returns what Celery's tracer returns for the first (None if no attempt was made), and the claims
+    that were given back.
     """
     rest = _rests.get(task)
     if len(claims) == 1 or (rest and monotonic() < rest.until):
@@ -205,15 +225,15 @@ def _one_by_one(claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Claim]
     outcome = None
     try:
         while waiting and (outcome is None or monotonic() < ends_at):
-            made = begin(waiting.popleft(), None)
-            outcome = outcome or made
+            newest = begin(waiting.popleft(), None)
+            outcome = outcome or newest
     finally:
         _give_back([*waiting], were_begun=False)
     return outcome, [*waiting]
 
 
 def _give_back(claims: list[Claim], *, were_begun: bool) -> None:
-    """Now, or as soon as Postgres is there again."""
+    """Let the jobs of these claims wait again: now, or as soon as Postgres is there again."""
     if not claims:
         return
     try:
@@ -225,5 +245,5 @@ def _give_back(claims: list[Claim], *, were_begun: bool) -> None:
 
 
 def forget_rests() -> None:
-    """For tests, whose time does not pass."""
+    """End all rests, for tests, in which no time passes."""
     _rests.clear()

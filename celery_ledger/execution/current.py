@@ -1,4 +1,6 @@
-"""The attempt that this process is in, as whoever is called from its body may ask or tell."""
+"""The attempt that this process is making: what code called from its body can ask of it and note
+in it.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,32 +20,36 @@ Body = Callable[..., Any]
 
 
 class Attempt:
-    """An attempt at a job that this process has claimed: what `settle` needs to know."""
+    """An attempt at a job that this process has claimed, and how far it has come."""
 
     def __init__(self, task: Task, claim: Claim, batch: Batch | None = None) -> None:
         self.task = task
         self.claim = claim
         self.batch = batch
-        self.body: Any = None  # not reached yet
+        self.body: Any = None  # the task's own `__call__`; None until it is reached
         self.in_body = False
-        self.entering = False
-        self.settling = False
+        self.entering = False  # the next call of the task is the body
+        self.settling = False  # `settle` has begun; it stays True when it has succeeded
         self.settled = False
-        self.replaced = False
-        self.retried_as: dict[str, Any] = {}  # columns of its row that `retry()` changes
-        self.say_retried: Callable[[], Any] | None = None  # what Celery says when it has
-        self.leaves_place = True  # unless it is settled, and nobody waits for that
-        self.effects: list[str] = []
+        self.replaced = False  # `replace()` has ended the job
+        self.retried_as: dict[str, Any] = {}  # columns of the row that `retry()` changes
+        self.say_retried: Callable[[], Any] | None = None  # sends Celery's signal of the retry
+        self.leaves_place = True  # somebody may wait for its place
+        self.effects: list[str] = []  # as `note_effect` has noted them
         self.result: Any = None
-        self.events: list[tuple[str, dict[str, Any]]] = []  # Celery's, not told yet
-        self.ended: float | None = None  # of one in a batch, when the next began
+        self.events: list[tuple[str, dict[str, Any]]] = []  # Celery's, not sent yet
+        self.ended: float | None = None  # when its body had ended, if it is in a batch
 
     def transaction(self) -> AbstractContextManager[None]:
-        """The one that settles this attempt: that of its batch, or its own."""
+        """The transaction that settles this attempt: its batch's, or one of its own."""
         return self.batch.transaction(self) if self.batch else transaction.atomic()
 
     def settle(self, settled: Settled) -> None:
-        """Write that it is done: of one in a batch with the others, unless a chord counts it."""
+        """Write that the job is done: at once, or, in a batch, with the others of it. A part of a
+        chord is written at once, since the chord counts it now.
+
+        Raises LeaseLost when the claim is lost. Sets `leaves_place`.
+        """
         if self.batch and not self.claim.envelope["chord"]:
             self.batch.settled.append(settled)
         elif self.task.concurrency and self.claim.concurrency_key:
@@ -56,8 +62,8 @@ class Attempt:
 
     @property
     def is_beside_others(self) -> bool:
-        """While it is, an error is no verdict: which of them would have made it alone is to be
-        seen.
+        """Whether the attempt shares an open transaction with others. An error is no verdict then:
+        each attempt will be made by itself.
         """
         return self.batch is not None and not self.batch.is_committed
 
@@ -68,18 +74,18 @@ _body_of: ContextVar[str | None] = ContextVar("ledger_body_of", default=None)
 
 
 def running_attempt() -> Attempt | None:
-    """Whose body is being run, or the hooks of it; None in a direct call and outside any job."""
+    """The attempt whose body runs now; None in a direct call of a task, and outside any job."""
     return _attempt.get()
 
 
 def traced_attempt() -> Attempt | None:
-    """What Celery's tracer is in: from before its body to after it."""
+    """The attempt that Celery's tracer is in, also before and after its body; None outside any."""
     return _claimed.get()
 
 
 @contextmanager
 def claimed(current: Attempt) -> Iterator[None]:
-    """In this block Celery's tracer comes to the body. What ends the task before it is its end."""
+    """Make this attempt the traced one for the block, in which Celery's tracer runs."""
     remembered = _claimed.set(current)
     try:
         yield
@@ -89,7 +95,7 @@ def claimed(current: Attempt) -> Iterator[None]:
 
 @contextmanager
 def making(attempt: Attempt) -> Iterator[None]:
-    """In this block the body of that attempt is run, and what belongs to it."""
+    """Make this attempt the running one for the block, in which its body is run and settled."""
     remembered, outer = _attempt.set(attempt), _body_of.set(attempt.task.request.id)
     try:
         yield
@@ -100,7 +106,9 @@ def making(attempt: Attempt) -> Iterator[None]:
 
 @contextmanager
 def outside_any_attempt() -> Iterator[None]:
-    """A task called as a plain function inside another must not settle that other task's job."""
+    """Let no attempt be the running one for the block: a task that is called there as a plain
+    function cannot settle the job around it.
+    """
     remembered = _attempt.set(None)
     try:
         yield
@@ -109,7 +117,7 @@ def outside_any_attempt() -> Iterator[None]:
 
 
 def current_claim() -> Claim:
-    """Of the job whose attempt Celery's tracer is in, its hooks included."""
+    """The claim of the attempt that Celery's tracer is in. Raises RuntimeError outside any."""
     current = _claimed.get()
     if current is None:
         raise RuntimeError("Only inside a job.")
@@ -117,21 +125,19 @@ def current_claim() -> Claim:
 
 
 def is_settling() -> bool:
-    """True inside the transaction that settles a job."""
+    """Whether the transaction that settles the running attempt's job is open."""
     current = _attempt.get()
     return current is not None and current.settling and not current.settled
 
 
 def in_body_of(request: Any) -> bool:
-    """True inside the body of this request's job: a task that calls itself as a function starts no
-    attempt.
-    """
+    """Whether the body of this request's job runs now: a call of its task is one of a function."""
     return _body_of.get() is not None and _body_of.get() == request.id
 
 
 def enters_the_body() -> bool:
-    """True for the first call of the task in its attempt, which is its body; later ones are calls
-    of a function.
+    """Whether this call of the task is the first one in its attempt, and so its body. It is asked
+    once: later calls are calls of a function.
     """
     current = _attempt.get()
     if current is None or not current.entering:
@@ -141,8 +147,8 @@ def enters_the_body() -> bool:
 
 
 def note_effect(kind: str, id_: Any) -> None:
-    """Let the current job's row name a row that it has written: `jobs why` tells. The first
-    EFFECTS_MAX count.
+    """Note in the running job's row that it has written a row of this kind and id; `jobs why` shows
+    it. The first EFFECTS_MAX are kept; outside a job nothing is.
     """
     current = _attempt.get()
     if current is not None and len(current.effects) < ledger_settings.EFFECTS_MAX:

@@ -1,4 +1,4 @@
-"""What a job leads to when it is done: its callbacks and the rest of its chain, as jobs of the
+"""Promises what follows a job that is done, its callbacks and the rest of its chain, in the
 transaction that settles it.
 """
 
@@ -16,10 +16,11 @@ from celery_ledger.models.ids import row_id
 
 
 def promise_follow_ups(task: Task, result: Any) -> None:
-    """Each gets the result. Raises what a call does, e.g. ValueError for what is too large.
+    """Promise the callbacks of the current request and the next step of its chain, each with the
+    result. Raises what a call raises, e.g. ValueError for arguments that are too large.
 
-    Behind a chord whose body is a group, Celery has each member of the group publish the rest, with
-    the same ids: the first promises it.
+    A chord that was promised before is left out: behind a chord whose body is a group, each member
+    of the group has the same rest of the chain, and the first member promises it.
     """
     request = task.request
     family = {"parent_id": request.id, "root_id": request.root_id}
@@ -35,24 +36,29 @@ def promise_follow_ups(task: Task, result: Any) -> None:
 
 
 def _calls(task: Task, callbacks: Sequence[Any]) -> list[Signature]:
-    """Several that are no groups are called as one, as Celery does."""
+    """The callbacks to apply; several that are no groups become one group, as in Celery."""
     calls = [maybe_signature(callback, app=task.app) for callback in callbacks]
     calls = [call for call in calls if not _is_a_promised_chord(call)]
     single = [call for call in calls if not isinstance(call, group)]
     if len(callbacks) < 2 or not single:
         return calls
-    return [*(call for call in calls if call not in single), group(single, app=task.app)]
+    groups = [call for call in calls if call not in single]
+    return [*groups, group(single, app=task.app)]
 
 
 def _rename_if_taken(step: Signature) -> None:
-    """Of a chain that is applied twice Celery names the last step alike."""
+    """Give the step a new id if a job has its id: a chain that is applied twice keeps the id of its
+    last step, in Celery.
+    """
     taken = step.options.get("task_id")
     if taken and Job.objects.filter(pk=row_id(taken)).exists():
         step.set(task_id=str(uuid4()))
 
 
 def _is_a_promised_chord(step: Signature) -> bool:
-    """As Celery finds the id of its header: in the group that this is, or in the chord's own."""
+    """Whether the step is a chord that has a row. Its id is that of its header: in the options of
+    the header if that is a group, else in the chord's own.
+    """
     if step.task != "celery.chord":
         return False
     header = step.kwargs["header"]

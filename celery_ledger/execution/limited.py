@@ -1,5 +1,5 @@
-"""The claim of a job that is limited: it begins when its slot has come and a place of its key is
-free, and otherwise waits for the slot or stands in line for the place.
+"""Claims jobs of tasks with limits. A job is claimed when its slot has come and a place of its key
+is free; otherwise it waits for the slot, or stands in line for a place.
 """
 
 from collections.abc import Sequence
@@ -24,29 +24,31 @@ from celery_ledger.publishing.limits import (
 )
 
 
-def claim_within(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[Claim]:
-    """As `claim`, of one job of a task that is limited. One that may not begin waits for its slot,
-    or stands in line for a place.
+def claim_within(id_: UUID, task: Task, timelimit: Sequence[float | None]) -> list[Claim]:
+    """Claim one job of a task with limits: a list of its claim, or an empty one if it may not begin
+    now or is not to be claimed at all. `timelimit` as in `claim`.
     """
     if task.concurrency:
-        return _claim_a_place(id_, task, limits)
-    claims = claim([id_], task, limits, slots=_slots(task))
+        return _claim_a_place(id_, task, timelimit)
+    claims = claim([id_], task, timelimit, slots=_slots(task))
     if not claims and _has_its_slot(id_, task):
-        claims = claim([id_], task, limits)
+        claims = claim([id_], task, timelimit)
     return claims
 
 
-def _claim_a_place(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[Claim]:
-    """A slot that has come while every place was taken is lost: the next one is taken when there
-    is a place, so that no more begin in a while than may.
+def _claim_a_place(id_: UUID, task: Task, timelimit: Sequence[float | None]) -> list[Claim]:
+    """As `claim_within`, of a task with a `concurrency`.
+
+    A job whose slot comes while every place is taken loses that slot, and takes a new one when it
+    has a place: so no more jobs begin in a while than the rate allows.
     """
     places = places_of(task)
     for _ in range(ledger_settings.LIMIT_TRIES):
         if task.rate_limit and (_stands(id_, task, places) or not _has_its_slot(id_, task)):
             return []
         try:
-            claims = claim([id_], task, limits, places=places)
-        except IntegrityError:  # somebody has taken that very place
+            claims = claim([id_], task, timelimit, places=places)
+        except IntegrityError:  # another process has taken the same place
             continue
         if claims:
             _bring_those_behind(claims[0], task, places)
@@ -56,16 +58,17 @@ def _claim_a_place(id_: UUID, task: Task, limits: Sequence[float | None]) -> lis
     return []  # the clock rings for it
 
 
-def _bring_those_behind(taken: Claim, task: Task, places: int) -> None:
-    """One that was in line may have others behind it, and places for them."""
-    key = taken.concurrency_key
-    if taken.is_wanted and key and Job.objects.has_place(key, places=places):
+def _bring_those_behind(claimed: Claim, task: Task, places: int) -> None:
+    """Bring the next in line if the claimed job was in line too and another place is free."""
+    key = claimed.concurrency_key
+    if claimed.is_wanted and key and Job.objects.has_place(key, places=places):
         task.app.amqp.bring([key])
 
 
 def _stands(id_: UUID, task: Task, places: int) -> bool:
-    """Whether the job had to stand in line. A place that was given back meanwhile was offered to
-    nobody: then it is offered now.
+    """Whether the job had to stand in line.
+
+    A place that was given back at that moment was offered to nobody; then it is offered now.
     """
     key = Job.objects.stand_in_line(id_, places=places)
     if key is not None and not Job.objects.leave_word(id_, key, places=places):
@@ -74,6 +77,7 @@ def _stands(id_: UUID, task: Task, places: int) -> bool:
 
 
 def _has_its_slot(id_: UUID, task: Task) -> bool:
+    """Whether the job's slot is now. If not, it has taken the next one and waits for it."""
     begins = Job.objects.take_slot(id_, task=task.name, **_slots(task))
     if begins is None and _note_keys(id_, task):
         begins = Job.objects.take_slot(id_, task=task.name, **_slots(task))
@@ -81,11 +85,14 @@ def _has_its_slot(id_: UUID, task: Task) -> bool:
 
 
 def _slots(task: Task) -> dict[str, Any]:
+    """The parameters of the statements that take slots."""
     return {"pause_s": pause_s(rate_of(task)), "keyed": has_rate_by_key(task)}
 
 
 def _note_keys(id_: UUID, task: Task) -> bool:
-    """Of a job whose row lacks one, since whoever promised it knew of no such limit."""
+    """Write the keys of the task's limits into the row of a waiting job that lacks one, since it
+    was promised before its task had the limit. Returns whether it did.
+    """
     lacks = Q(concurrency_key=None) if task.concurrency else Q()
     lacks |= Q(rate_key=None) if has_rate_by_key(task) else Q()
     row = Job.objects.filter(lacks, pk=id_, task=task.name, **WAITS)

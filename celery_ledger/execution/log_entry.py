@@ -1,5 +1,5 @@
-"""One line of the log (and what its span and Celery's events say) for every attempt: which job, how
-it ended, how long it took.
+"""Writes one line of the log for every attempt: which job, how it ended, how long it took. The same
+goes into its span and into Celery's events.
 """
 
 import logging
@@ -17,9 +17,9 @@ log = logging.getLogger("celery_ledger.attempts")
 
 
 class AttemptLine:
-    """Around an attempt, inside its context: says at its end `done`, `replaced`, `retry`, `dead`,
-    `cancelled`, `interrupted` (it waits again, through no fault of its own, or is somebody else's)
-    or `stopped`.
+    """A context manager around an attempt, inside the attempt's context. It logs the outcome:
+    `done`, `replaced`, `retry`, `dead`, `cancelled`, `interrupted` (the job waits again through no
+    fault of its own, or was rescued) or `stopped` (the process ends).
     """
 
     def __init__(self, attempt: Any, span: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ class AttemptLine:
         trace: TracebackType | None,
     ) -> None:
         if isinstance(exc, OneByOne):
-            return  # the next one tells
+            return  # it is made again by itself, and logged then
         outcome = self._outcome(exc)
         error = _behind(exc) if outcome not in ("done", "replaced") else None
         duration_s = (self.attempt.ended or monotonic()) - self.began
@@ -62,7 +62,7 @@ class AttemptLine:
         events.ended(self.attempt, outcome, error, duration_s)
 
     def _ignored(self, cause: BaseException | None) -> str:
-        """How it ended whose bell Celery was told to forget, because of this."""
+        """The outcome of an attempt that ended in Ignore, by the exception behind that."""
         if self.attempt.replaced and isinstance(cause, Ignore):
             return "replaced"
         if cause is None:
@@ -83,7 +83,7 @@ class AttemptLine:
 
 
 def _behind(exc: BaseException | None) -> BaseException | None:
-    """The error that Celery's own wrap."""
+    """The body's own error, where this is an exception of Celery's or the ledger's around it."""
     if isinstance(exc, Retry):
         return exc.exc if isinstance(exc.exc, BaseException) else None
     return exc.__cause__ if isinstance(exc, (Ignore, NotAnException)) else exc

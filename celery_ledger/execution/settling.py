@@ -1,4 +1,4 @@
-"""How an attempt is settled: its effects, what follows, and "done" are one transaction."""
+"""Settles a job: commits the effects of an attempt, its follow-up jobs and "done" together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from celery_ledger.models import Job, Settled
 
 @dataclass
 class Settlement:
-    """What the job will have come to; its result may be set until the block ends."""
+    """The result of the job that is being settled; it may be set until the block ends."""
 
     result: Any = None
 
@@ -33,9 +33,9 @@ class Settlement:
 def settle(result: Any = None) -> Iterator[Settlement]:
     """Commit the effects of an `atomic=False` task together with "done".
 
-    Everything in the block, the follow-up jobs and the job's end are one transaction; it rolls back
-    when the job was rescued meanwhile. Once per attempt. Outside a job (a direct call) it is a
-    plain transaction.
+    Everything in the block, the follow-up jobs and the job's end are one transaction. Raises
+    LeaseLost, and rolls back, when the job was rescued meanwhile; RuntimeError for a second block
+    in one attempt. Outside a job (a direct call) it is a plain transaction.
     """
     current, settlement = running_attempt(), Settlement(result)
     if current is None:
@@ -58,10 +58,10 @@ def settle(result: Any = None) -> Iterator[Settlement]:
             except Ignore as exc:
                 if not current.replaced:
                     raise
-                left_by = exc  # raised by replace(), whose replacement this transaction commits
+                left_by = exc  # by replace(): this transaction commits the replacement
             if not current.replaced:
                 _settle(current, settlement.result)
-        lend()  # what is logged and told of the end needs none
+        lend()  # logging the end needs no connection
         if left_by:
             raise left_by
         if not current.replaced:
@@ -72,14 +72,16 @@ def settle(result: Any = None) -> Iterator[Settlement]:
 
 
 def replace_with(signature: Signature) -> None:
-    """`Task.replace()`: the job ends here and gives its id to the replacement, in one transaction
-    with the effects.
+    """End the running job and promise its replacement, which gets its id, in the transaction of the
+    effects (`Task.replace()`).
+
+    Raises RuntimeError outside a job, LeaseLost when it was rescued, and OneByOne in a batch.
     """
     current = running_attempt()
     if current is None:
         raise RuntimeError("replace() works inside a job only.")
     if current.batch:
-        current.batch.is_spoilt = True  # also if the body should go on
+        current.batch.is_spoilt = True  # even if the body catches what is raised here
         raise OneByOne
     with transaction.atomic():
         if not Job.objects.delete_for_replacement(current.claim):
@@ -90,7 +92,7 @@ def replace_with(signature: Signature) -> None:
 
 @contextmanager
 def _on_one_connection() -> Iterator[None]:
-    """Raises ConnectionClosed when the block has closed the connection of its transaction."""
+    """Raise ConnectionClosed if the block has closed the connection of its transaction."""
     try:
         yield
     except Exception as exc:
@@ -102,7 +104,7 @@ def _on_one_connection() -> Iterator[None]:
 
 
 def _settle(current: Attempt, result: Any) -> None:
-    """The job's end and what follows it, in the transaction of its effects."""
+    """Write the job's end and promise what follows it, in the open transaction of its effects."""
     current.result = result
     promise_follow_ups(current.task, result)
     task, envelope = current.task, current.claim.envelope
@@ -116,14 +118,17 @@ def _settle(current: Attempt, result: Any) -> None:
 
 
 def _let_every_hook_run() -> None:
-    """What the body asked for with `on_commit` runs when the job is done: one hook that fails is
-    logged by Django, and takes neither the others with it nor the job.
+    """Make each `on_commit` hook robust: if one raises, Django logs it, and neither the other hooks
+    nor the job fail.
     """
     hooks: list[Any] = connection.run_on_commit
     hooks[:] = [(savepoints, hook, True) for savepoints, hook, _ in hooks]
 
 
 def _storable(result: Any) -> Any:
+    """The result, if a row can hold it. Raises EncodeError if it is not JSON, or would not come
+    back as it was, and ValueError if it is over RESULT_MAX_BYTES.
+    """
     try:
         text = celery_json.dumps(result, allow_nan=False)
         celery_json.loads(text)  # raises for what would not come back

@@ -1,6 +1,5 @@
-"""How an attempt ended that was not settled: waiting again, dead, or nobody's to say.
-
-This is the one place that decides between them.
+"""Decides what becomes of a job whose attempt was not settled: it waits again, is dead or is
+cancelled. It is the only place that decides this.
 """
 
 import contextvars
@@ -32,11 +31,12 @@ log = logging.getLogger(__name__)
 def give_verdict(
     app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str, Any] | None = None
 ) -> bool:
-    """Write down how an attempt ended whose effects are rolled back. `retried_as` are the columns
-    that a retry changes.
+    """Write into the row how this attempt ended, by the exception that ended it. Its effects have
+    been rolled back. `retried_as` are the columns that a retry changes.
 
-    Returns True if the row now says that this exception ended the attempt; False if the claim was
-    lost meanwhile, or nothing could be written yet.
+    Returns True if the job waits for its retry, is dead or is cancelled by this exception. Returns
+    False if it waits again because of trouble, the claim was lost, or Postgres takes no verdict
+    now; then a thread writes one later.
     """
     reach(At.BEFORE_VERDICT)
     try:
@@ -56,12 +56,13 @@ def give_verdict(
 def _verdict_or_worse(
     app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str, Any]
 ) -> bool:
+    """Write the verdict on `exc`; if that fails, the verdict on the error by which it failed."""
     try:
         verdict = _verdict(app, claim, exc, retried_as)
         reach(At.AFTER_VERDICT)
         return verdict
     except Exception as worse:
-        if is_passing(worse):  # what hangs on the job is told with the verdict, or neither is
+        if is_passing(worse):  # the verdict was rolled back with its follow-up: try again later
             return _wait_out(claim, worse)
         # e.g. retry() with arguments that no row can hold
         log.exception("The verdict could not be written")
@@ -69,12 +70,12 @@ def _verdict_or_worse(
 
 
 def _may_pass(exc: BaseException) -> bool:
-    """Postgres in trouble, or a body that wants its job delivered again."""
+    """Whether it is trouble with Postgres, or a body's `Reject(requeue=True)`."""
     return in_trouble(exc) or (isinstance(exc, Reject) and exc.requeue)
 
 
 def _verdict(app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str, Any]) -> bool:
-    troubles = claim.attempts - claim.retries  # losses and earlier troubles, this one included
+    troubles = claim.attempts - claim.retries  # losses and troubles, this attempt included
     match exc:
         case Retry():
             return _retry(claim, exc, retried_as)
@@ -82,7 +83,7 @@ def _verdict(app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str
             return call_off(app, claim, exc)
         case _ if _may_pass(exc) and troubles <= ledger_settings.MAX_TROUBLES:
             return _wait_out(claim, exc)
-        # as often as the hard limit may strike
+        # as often as a hard time limit, which costs the process
         case SoftTimeLimitExceeded() if troubles < ledger_settings.MAX_LOSSES:
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
@@ -92,11 +93,9 @@ def _verdict(app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str
 
 
 def _retry(claim: Claim, exc: Retry, changes: dict[str, Any]) -> bool:
-    """Celery's `retry()`: the same job waits until its time, perhaps with other arguments and
-    options.
-    """
+    """Let the job wait until the time of Celery's `retry()`, with the columns that it changes."""
     cause = exc.exc or exc
-    if cause.__traceback__ is None:  # which the body has made and did not raise
+    if cause.__traceback__ is None:  # the body has made it without raising it
         cause = cause.with_traceback(exc.__traceback__)
     return Job.objects.put_back(
         claim, due_at=moment(exc.when), error=describe(cause), retried=True, **changes
@@ -104,7 +103,7 @@ def _retry(claim: Claim, exc: Retry, changes: dict[str, Any]) -> bool:
 
 
 def _wait_out(claim: Claim, exc: BaseException) -> bool:
-    """What passes by itself: try again, without counting it as a retry of the task."""
+    """Let the job wait for a while after trouble that passes; no retry of the task is counted."""
     pause_s = delay_s(claim.attempts, base_s=1, cap_s=ledger_settings.RING_CAP_S)
     log.warning(
         "Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc
@@ -114,6 +113,7 @@ def _wait_out(claim: Claim, exc: BaseException) -> bool:
 
 
 def _kill(app: Celery, claim: Claim, exc: BaseException) -> bool:
+    """Let the job be dead, with its follow-up. False when the claim was lost meanwhile."""
     with transaction.atomic():
         killed = Job.objects.kill(claim, error=describe(exc))
         if killed:
@@ -122,7 +122,9 @@ def _kill(app: Celery, claim: Claim, exc: BaseException) -> bool:
 
 
 def call_off(app: Celery, claim: Claim, exc: Exception) -> bool:
-    """Cancelled: by its own body, or because it came too late. What waits for it is told."""
+    """Let a claimed job be cancelled, by its own body or since it has expired; the rest of its
+    chain and its chord are dead. False when the claim was lost meanwhile.
+    """
     with transaction.atomic():
         cancelled = Job.objects.call_off(claim, error=describe(exc))
         if cancelled:
@@ -133,21 +135,23 @@ def call_off(app: Celery, claim: Claim, exc: Exception) -> bool:
 def cancel(
     app: Celery, jobs: JobQuerySet, *, error: dict[str, Any], call_errbacks: bool = False
 ) -> list[Job]:
-    """Before anybody began: those of these that wait, as they were. What waits for one is told."""
+    """Cancel those of these jobs that wait; the rest of their chains and their chords are dead.
+    Their errbacks are promised only if `call_errbacks`. Returns the cancelled ones as they were.
+    """
     with transaction.atomic():
         cancelled = jobs.cancel(error=error)
         for job in cancelled:
             with context.replaced(job.context):
                 failure = TaskRevokedError(error["message"])
                 app.backend.call_off(request_of(job), failure, call_errbacks=call_errbacks)
-        brought = [job.concurrency_key for job in cancelled if job.in_line_since]
-        if brought:  # a place may have been offered to one of them
-            transaction.on_commit(partial(app.amqp.bring, brought), robust=True)
+        keys = [job.concurrency_key for job in cancelled if job.in_line_since]
+        if keys:  # a place may have been offered to one of them
+            transaction.on_commit(partial(app.amqp.bring, keys), robust=True)
     return cancelled
 
 
 def request_of(job: Claim | Job) -> Context:
-    """What Celery would know of this job from its message: its canvas."""
+    """A request with the job's canvas, as Celery would have made it from the message."""
     headers = job.envelope["headers"]
     return Context(
         id=str(job.id),
@@ -163,9 +167,10 @@ def request_of(job: Claim | Job) -> Context:
 
 
 def _ask_the_row(app: Celery, claim: Claim, exc: BaseException) -> bool:
-    """The connection broke, perhaps during the commit: the row knows whether it went through.
+    """After a broken connection, find in the row whether the commit went through; if it did not,
+    the job waits again, or is dead after MAX_TROUBLES.
 
-    Raises when Postgres cannot be asked either.
+    Returns True if the job is dead by this exception. Raises when Postgres cannot be asked either.
     """
     connection.close()
     job = Job.objects.filter(pk=claim.id, token=claim.token).first()
@@ -184,31 +189,36 @@ def _ask_the_row(app: Celery, claim: Claim, exc: BaseException) -> bool:
 
 
 def _ask_and_bring(app: Celery, claim: Claim, exc: BaseException) -> None:
+    """As `_ask_the_row`; then offer the job's place to the next in line."""
     _ask_the_row(app, claim, exc)
     if claim.concurrency_key is not None:
         app.amqp.bring([claim.concurrency_key])
 
 
 def moment(when: datetime | float | None) -> datetime:
-    """Celery's `Retry.when`: a time, seconds from now, or nothing for now."""
+    """The moment that Celery's `Retry.when` means: a time (a naive one is local), a number of
+    seconds from now, or None for now.
+    """
     if isinstance(when, datetime):
         return timezone.make_aware(when) if timezone.is_naive(when) else when
     return timezone.now() + timedelta(seconds=when or 0)
 
 
-def owe(give_back: Callable[[], object]) -> None:
-    """Call it again and again, from a thread with a connection of its own, until Postgres has taken
-    it: long before the lease has run out. It has to be fenced: meanwhile the job may be rescued.
+def owe(write: Callable[[], object]) -> None:
+    """Call `write` from a thread of its own every OWED_PAUSE_S, until Postgres has taken it.
+
+    So the job is given back long before its lease runs out. `write` has to check its claim's token,
+    since the job may be rescued meanwhile.
     """
     context_now = contextvars.copy_context()  # the log of the thread is about the same job
-    threading.Thread(target=context_now.run, args=(_insist, give_back), daemon=True).start()
+    threading.Thread(target=context_now.run, args=(_insist, write), daemon=True).start()
 
 
-def _insist(give_back: Callable[[], object]) -> None:
+def _insist(write: Callable[[], object]) -> None:
     while True:
         time.sleep(ledger_settings.OWED_PAUSE_S)
         try:
-            give_back()
+            write()
             return
         except Error as exc:
             if not in_trouble(exc):

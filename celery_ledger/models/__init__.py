@@ -1,4 +1,4 @@
-"""The rows of the ledger and every lock that guards them: one noun a file."""
+"""The tables of the ledger, and every lock on their rows; one noun a file."""
 
 from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.models.group import Group

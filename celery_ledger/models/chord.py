@@ -1,7 +1,7 @@
-"""A chord: parts that run side by side, and a body that runs once when all of them are done.
+"""A chord: parts that run side by side, and a body that runs once when all parts are done.
 
-Each part reports in its own settling transaction, under the chord's lock, and at most once; so the
-body is promised by the transaction of the last part, whatever dies before or after.
+Each part is counted at most once, in the transaction that settles it and under the chord's lock. So
+the transaction that settles the last part promises the body, whatever processes die meanwhile.
 """
 
 from collections.abc import Iterator
@@ -33,9 +33,9 @@ class Chord(models.Model):
     group = models.UUIDField(primary_key=True)
     body = WrittenJSONField()  # a Celery signature
     nesting = models.JSONField(null=True)  # ids of parts in lists in lists; null: a flat list
-    # parts that will report; known when the last one is published
+    # the number of parts; known when the last one has been published
     size = models.IntegerField(null=True)
-    fired = models.BooleanField(default=False)
+    fired = models.BooleanField(default=False)  # its body is promised, or dead
     created_at = models.DateTimeField(db_default=Now())
 
     objects = ChordQuerySet.as_manager()
@@ -49,18 +49,21 @@ class Chord(models.Model):
     # --- verbs; the caller holds the lock ---------------------------------------------------------
 
     def expect(self, app: Celery, size: int) -> None:
+        """Note how many parts there are. Promises the body if all are done already."""
         self.size = size
         self.save(update_fields=["size"])
         self._fire_if_complete(app)
 
     def take_part(self, app: Celery, *, job: UUID, index: int, result: Any) -> None:
-        """A part is done. Raises IntegrityError when it has reported before."""
+        """Count a part that is done; promise the body if it is the last. Raises IntegrityError for
+        a part that was counted before.
+        """
         self.parts.create(job=job, index=index, result=result)
         self._fire_if_complete(app)
 
     def fail(self, app: Celery, *, job: UUID, error: Any) -> None:
-        """A part is dead: so are the body and what hangs on it, also a chord around it, with a
-        ChordError.
+        """Close the chord since a part is dead: its body is dead by a ChordError, and so is what
+        follows it, also a chord around it.
         """
         self._close()
         failure = ChordError(f"Dependency {job} raised {error!r}")
@@ -74,7 +77,7 @@ class Chord(models.Model):
         while isinstance(body, chord_signature):
             body = body.body
         members = getattr(body, "tasks", ())
-        if body.id and not members:  # of which Celery would not tell the task
+        if body.id and not members:  # Celery's own report would not name the task of a single body
             app.backend.store_result(body.id, failure, states.FAILURE, request=body)
         app.backend.chord_error_from_stack(body, failure)
         for step in (body, *members):
@@ -89,18 +92,16 @@ class Chord(models.Model):
         try:
             with transaction.atomic(), context.gathering():
                 maybe_signature(self.body, app=app).apply_async((results,))
-        except (
-            ValueError,
-            TypeError,
-        ) as exc:  # e.g. together they are too large: no fault of the last part
+        except (ValueError, TypeError) as exc:
+            # e.g. the results are too large together, which is no fault of the last part
             self._kill_body(app, ChordError(f"The body cannot be promised: {exc}"))
 
     def _results(self) -> list[Any]:
-        """What the body gets: nested as the header is, else in the order of the parts."""
+        """The argument of the body: the results, nested as the header is or in its order."""
         parts = self.parts.order_by("index", "job").values_list("job", "result")
         by_job = {str(job): result for job, result in parts}
         if self.nesting is not None and by_job.keys() == set(_leaves(self.nesting)):
-            return _arranged(self.nesting, by_job)
+            return [_arranged(member, by_job) for member in self.nesting]
         return list(by_job.values())
 
     def _close(self) -> None:
@@ -110,7 +111,7 @@ class Chord(models.Model):
 
 
 class ChordPart(models.Model):
-    """What one part came to, until the body is promised."""
+    """The result of a part that is done, kept until the body is promised."""
 
     chord = models.ForeignKey(Chord, on_delete=models.CASCADE, related_name="parts")
     job = models.UUIDField()
@@ -125,19 +126,26 @@ class ChordPart(models.Model):
 
 
 def _leaves(nesting: list[Any]) -> Iterator[str]:
-    for one in nesting:
-        if isinstance(one, list):
-            yield from _leaves(one)
+    """The ids of jobs in these nested lists."""
+    for member in nesting:
+        if isinstance(member, list):
+            yield from _leaves(member)
         else:
-            yield one
+            yield member
 
 
-def _arranged(nesting: list[Any], by_job: dict[str, Any]) -> list[Any]:
-    return [_arranged(one, by_job) if isinstance(one, list) else by_job[one] for one in nesting]
+def _arranged(member: Any, by_job: dict[str, Any]) -> Any:
+    """The result of a job, for its id; for a list of ids, the list of their results."""
+    if isinstance(member, list):
+        return [_arranged(inner, by_job) for inner in member]
+    return by_job[member]
 
 
 def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:
-    """The part `request` describes has ended, done or dead. In the transaction that ended it."""
+    """Count the part of a chord that this request describes, done or dead by Celery's `state`; in
+    the transaction that ended it. Nothing happens if the request is no part, or the chord is
+    closed.
+    """
     chord = Chord.objects.locked(row_id(request.group)) if request.group else None
     if chord is None:
         return
@@ -148,7 +156,7 @@ def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:
 
 
 def _request_of(step: Signature) -> Context:
-    """What a part that will never be promised would have reported as."""
+    """The request of a part that will never be promised, as `part_returned` needs it."""
     return Context(
         id=step.id, group=step.options.get("group_id"), group_index=step.options.get("group_index")
     )

@@ -1,4 +1,4 @@
-"""Celery's JSON in a Postgres column: what a broker message could carry, a row can carry."""
+"""Celery's JSON in a Postgres column, with dates, UUIDs and decimals as Celery writes them."""
 
 import json
 from functools import partial
@@ -11,21 +11,21 @@ from psycopg.types.json import Json
 
 
 class CeleryEncoder(celery_json.JSONEncoder):
-    """Writes dates, UUIDs and decimals with Celery's marks."""
+    """Writes dates, UUIDs and decimals as Celery does, as objects with `__type__`."""
 
 
 class CeleryDecoder(json.JSONDecoder):
-    """Reads them back."""
+    """Reads what `CeleryEncoder` writes."""
 
     def __init__(self) -> None:
         super().__init__(object_hook=celery_json.object_hook)
 
 
 class WrittenJSONField(models.JSONField):
-    """JSON that comes back as it went: with its keys in their order, 1e22 a float, and -0.0.
+    """A column of JSON that comes back as it was written: keys in their order, 1e22 a float, -0.0.
 
-    Postgres' `json` keeps the text; `jsonb` would keep what it means. So Postgres neither compares
-    nor indexes it.
+    It is of Postgres' type `json`, which keeps the text; `jsonb` would not. Postgres can neither
+    compare nor index a `json` value.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""An error as a row keeps it: cut to size, and free of what Postgres cannot store."""
+"""Describes an exception as JSON that a row can keep."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from kombu.utils import json as celery_json
 
 from celery_ledger.conf import ledger_settings
 
-CALLERS = (  # the files whose frames stand before a body's
+CALLERS = (  # folders and files whose frames are not those of a body
     os.path.dirname(celery.__file__) + os.sep,
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
     contextlib.__file__,
@@ -25,24 +25,29 @@ CALLERS = (  # the files whose frames stand before a body's
 
 
 def scrubbed(text: str) -> str:
-    """As the project wants errors kept (`LEDGER["SCRUB"]`), e.g. without anybody's address."""
+    """The text of an error as the project wants it kept (`LEDGER["SCRUB"]`), e.g. without anybody's
+    address.
+    """
     setting = ledger_settings.SCRUB
     scrub: Callable[[str], str] = import_string(setting) if isinstance(setting, str) else setting
     return scrub(text)
 
 
 def describe(exc: BaseException) -> dict[str, Any]:
-    """An error as the row keeps it, cut to size and free of what Postgres cannot store: `type`,
-    `message`, and where they say more, `module`, `args` and `traceback`.
+    """The exception as a row keeps it, cut to size and without what Postgres cannot store.
+
+    `type` and `message` always; `module` unless it is builtins; `args` unless they are the message
+    or cannot be stored; `traceback` if there is one, of the body's frames.
     """
     try:
         message = _storable_text(str(exc))
-    except Exception:  # an error may be broken too
+    except Exception:  # its __str__ may raise
         message = "its text cannot be read"
     error: dict[str, Any] = {"type": type(exc).__qualname__, "message": message}
-    if (module := type(exc).__module__) != "builtins":
+    module, args = type(exc).__module__, _storable_args(exc)
+    if module != "builtins":
         error["module"] = module
-    if (args := _storable_args(exc)) not in (None, [message]):
+    if args not in (None, [message]):
         error["args"] = args
     if exc.__traceback__ is not None:
         lines = traceback.format_exception(type(exc), exc, _since_the_body(exc.__traceback__))
@@ -52,7 +57,7 @@ def describe(exc: BaseException) -> dict[str, Any]:
 
 
 def _since_the_body(trace: TracebackType) -> TracebackType:
-    """Without the frames of whoever called it: Celery, the ledger, and what these use."""
+    """The traceback without the frames before the body's own: those of CALLERS."""
     inner: TracebackType | None = trace
     while inner and inner.tb_frame.f_code.co_filename.startswith(CALLERS):
         inner = inner.tb_next
@@ -60,7 +65,9 @@ def _since_the_body(trace: TracebackType) -> TracebackType:
 
 
 def _storable_args(exc: BaseException) -> list[Any] | None:
-    """What the error was made of, if a row can hold all of it: it is made again of that."""
+    """The arguments of the exception as JSON, to make it again of them; None if a row cannot hold
+    all of them.
+    """
     try:
         args = [_storable(arg) for arg in exc.args]
         size = len(json.dumps(args, allow_nan=False))
@@ -76,16 +83,19 @@ def _storable(value: Any) -> Any:
         case str():
             return _storable_text(value)
         case list() | tuple():
-            return [_storable(one) for one in value]
+            return [_storable(item) for item in value]
         case dict():
-            return {_storable_text(str(name)): _storable(one) for name, one in value.items()}
-        case bytes() | date() | time() | Decimal() | UUID():  # what Celery's JSON has marks for
+            return {_storable_text(str(name)): _storable(item) for name, item in value.items()}
+        case bytes() | date() | time() | Decimal() | UUID():  # types that Celery's JSON can write
             return json.loads(celery_json.dumps(value))
         case _:
             return _storable_text(repr(value))
 
 
 def _storable_text(text: str, limit: int | None = None) -> str:
+    """The text scrubbed, of `limit` characters (ERROR_MAX_CHARS) at most, in valid UTF-8 and
+    without NUL.
+    """
     limit = limit or ledger_settings.ERROR_MAX_CHARS
     text = text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return scrubbed(text[: 2 * limit])[:limit]

@@ -1,6 +1,4 @@
-"""A group whose members somebody wants to find again by its id: `GroupResult.save()` and
-`restore()`.
-"""
+"""The groups that were saved by `GroupResult.save()`, to be restored by their ids."""
 
 from typing import Any
 from uuid import UUID
@@ -11,13 +9,13 @@ from django.db.models.functions import Now
 
 class GroupQuerySet(models.QuerySet["Group"]):
     def save_members(self, group: UUID, members: Any) -> None:
-        """Keep Celery's tuple of this group's result; a second time replaces the first."""
+        """Keep the members of this group, or replace those that were kept before."""
         self.update_or_create(pk=group, defaults={"members": members})
 
 
 class Group(models.Model):
     id = models.UUIDField(primary_key=True)
-    members = models.JSONField()  # GroupResult.as_tuple()
+    members = models.JSONField()  # what GroupResult.as_tuple() returns
     created_at = models.DateTimeField(db_default=Now())
 
     objects = GroupQuerySet.as_manager()

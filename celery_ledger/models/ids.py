@@ -1,4 +1,4 @@
-"""A job's id in Postgres, for its id in Celery, which may be any text."""
+"""The ids of rows. An id in Celery may be any text; in Postgres each is a UUID."""
 
 from uuid import UUID, uuid5
 
@@ -6,7 +6,7 @@ NAMED = UUID("6b616974-656e-5000-8000-6e616d65642e")  # the namespace of ids tha
 
 
 def is_named(id_: str) -> bool:
-    """True for an id that somebody has made up, like `task_id="order-17"`."""
+    """Whether this id in Celery is no UUID, like `task_id="order-17"`."""
     try:
         UUID(id_)
     except ValueError:
@@ -15,5 +15,5 @@ def is_named(id_: str) -> bool:
 
 
 def row_id(id_: str) -> UUID:
-    """The id of the job, group or chord that Celery knows by this text."""
+    """The id in Postgres of the job, group or chord that has this id in Celery."""
     return uuid5(NAMED, id_) if is_named(id_) else UUID(id_)

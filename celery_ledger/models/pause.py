@@ -1,5 +1,5 @@
-"""What a person has paused: no job of it is claimed until somebody resumes it. Its jobs wait as
-they are, and what runs goes on.
+"""The queues, tasks and schedules that a person has paused. None of their jobs is claimed until
+somebody resumes them; jobs that run go on.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
-# Of a claim, and of the looks for what is due; whoever writes a statement about jobs fills it in.
+# Conditions for statements that claim jobs or look for due ones. `of_jobs` fills in the table.
 QUEUE_RUNS = "queue <> ALL(ARRAY(SELECT name FROM {pauses} WHERE kind = 'queue'))"
 TASK_RUNS = "task <> ALL(ARRAY(SELECT name FROM {pauses} WHERE kind = 'task'))"
 
@@ -23,11 +23,12 @@ class Kind(models.TextChoices):
 
 class PauseQuerySet(models.QuerySet["Pause"]):
     def of(self, job: "Job") -> "PauseQuerySet":
-        """Those that keep this job from beginning."""
+        """The pauses that keep this job from being claimed."""
         of_task = models.Q(kind=Kind.TASK, name=job.task)
         return self.filter(of_task | models.Q(kind=Kind.QUEUE, name=job.queue))
 
     def names(self, kind: Kind) -> set[str]:
+        """The names of everything of this kind that is paused."""
         return set(self.filter(kind=kind).values_list("name", flat=True))
 
 

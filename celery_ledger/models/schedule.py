@@ -1,9 +1,9 @@
-"""Scheduled work without a beat process: `beat_schedule` entries become exactly one job per slot.
+"""Scheduled work without a beat process: each slot of a `beat_schedule` entry becomes one job.
 
-Every clock computes the slots; Postgres keeps how far each entry has come, and moves it in the
-transaction that promises the jobs. An entry may say `"catch_up": "all"` (run every slot that was
-missed), `"latest"` (the default: only the newest) or `"none"` (only one that is less than a minute
-late).
+Every clock computes the slots. A row keeps up to which slot an entry's jobs have been promised, and
+is changed in the transaction that promises them. An entry may have `"catch_up"`: "all" (promise
+every slot that was missed), "latest" (the default: only the newest one) or "none" (only the newest,
+if it is less than SCHEDULE_ON_TIME late).
 """
 
 from datetime import datetime
@@ -22,17 +22,15 @@ SLOTS = UUID("6b616974-656e-5000-8000-736c6f747321")  # the namespace of the ids
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def locked(self, name: str) -> "Schedule":
-        """How far this entry has come; one that is new begins now. Locked until the transaction
-        ends.
+        """The row of this entry, locked until the transaction ends. A new entry's slots begin
+        now.
         """
         self.get_or_create(pk=name, defaults={"promised_until": now()})
         return self.select_for_update(no_key=True).get(pk=name)
 
 
 class Schedule(models.Model):
-    """An entry of `beat_schedule` and the newest of its slots that has been promised or passed
-    over.
-    """
+    """The newest slot of a `beat_schedule` entry that has been promised or passed over."""
 
     name = models.TextField(primary_key=True)
     promised_until = models.DateTimeField()
@@ -43,7 +41,9 @@ class Schedule(models.Model):
         return self.name
 
     def promise_due_slots(self, app: Celery, entry: dict[str, Any]) -> int:
-        """Promise a job for each slot that is due. The caller holds the lock."""
+        """Promise the jobs of the slots that are due, as `catch_up` wants it; return how many. The
+        caller holds the lock.
+        """
         until = now()
         schedule, batch = schedule_of(app, entry), ledger_settings.BATCH
         due = list(slots(schedule, after=self.promised_until, until=until, limit=batch))
@@ -64,7 +64,9 @@ class Schedule(models.Model):
 
 
 def now() -> datetime:
-    """By Postgres' clock: a worker whose own runs ahead would pass over slots that are to come."""
+    """The time by Postgres' clock. By its own, a worker that is ahead would pass over slots that
+    are still to come.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
@@ -76,11 +78,9 @@ def schedule_of(app: Celery, entry: dict[str, Any]) -> BaseSchedule:
 
 
 def _worth_running(due: list[datetime], catch_up: str, until: datetime) -> list[datetime]:
+    """Those of these slots, due at `until`, that are not passed over."""
     if catch_up == "all":
         return due
     newest = due[-1]
-    return (
-        [newest]
-        if catch_up == "latest" or until - newest < ledger_settings.SCHEDULE_ON_TIME
-        else []
-    )
+    is_on_time = until - newest < ledger_settings.SCHEDULE_ON_TIME
+    return [newest] if catch_up == "latest" or is_on_time else []

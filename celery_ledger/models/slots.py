@@ -1,4 +1,4 @@
-"""When an entry of `beat_schedule` is due: its slots, the same for every clock that reckons."""
+"""Computes the slots of a schedule: the times at which it is due, the same in every process."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -9,7 +9,7 @@ from celery.schedules import schedule as interval
 
 CHANGE_MAX = timedelta(hours=3)  # no time zone sets its clocks further than this at once
 HOURS = 24
-LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # later than any slot
 
 
 def slots(
@@ -49,7 +49,9 @@ def _next_of_interval(seconds: float, after: datetime) -> datetime:
 
 
 def _next_as_it_says(schedule: BaseSchedule, after: datetime) -> datetime:
-    """As `celery beat` would ask it, had it run last at that moment and were it now."""
+    """The next slot by the schedule's own `remaining_estimate`, as if `after` were now and the
+    moment of its last run.
+    """
     then = copy(schedule)
     then.nowfun = lambda: after
     slot: datetime = after + then.remaining_estimate(after)
@@ -60,9 +62,11 @@ def _next_as_it_says(schedule: BaseSchedule, after: datetime) -> datetime:
 
 
 def _next_of_crontab(schedule: crontab, after: datetime) -> datetime:
-    """By the wall clock. Where that is set back, a crontab of each hour goes on through the second
-    pass, and one of certain hours runs in the first only; where it is set forward, what falls into
-    the gap runs by the clock as it was before.
+    """The next slot by the wall clock of the crontab's time zone.
+
+    Where that clock is set back, a crontab of every hour has slots in both passes of the repeated
+    hour, and one of certain hours only in the first. Where it is set forward, a slot in the gap is
+    at the moment that it would have been without the change.
     """
     zone = schedule.tz
     wall = _wall(after, zone)
@@ -73,16 +77,21 @@ def _next_of_crontab(schedule: crontab, after: datetime) -> datetime:
 
 
 def _next_around_a_change(schedule: crontab, after: datetime, zone: tzinfo) -> datetime:
-    """The order of the walls is not that of the moments: look further than to the first."""
+    """The next slot near a change of the clocks. There the order of wall times is not the order of
+    moments, so matches before and after are looked at too, and the earliest moment counts.
+    """
     wall, slot = _wall(after, zone) - CHANGE_MAX, LATEST
     while wall < _wall(slot, zone) + CHANGE_MAX:
         wall = _next_wall(schedule, wall)
-        slot = min([slot, *(one for one in _shown(schedule, wall, zone) if one > after)])
+        later = [moment for moment in _slots_at(schedule, wall, zone) if moment > after]
+        slot = min([slot, *later])
     return slot
 
 
-def _shown(schedule: crontab, wall: datetime, zone: tzinfo) -> list[datetime]:
-    """The slots of this crontab when the clocks show that, of its matches one."""
+def _slots_at(schedule: crontab, wall: datetime, zone: tzinfo) -> list[datetime]:
+    """The moments of the crontab's slots at this wall time, which matches it: one, two in a
+    repeated hour, or none in a gap whose moment is another slot's too.
+    """
     first, second = _moments(wall, zone)
     if len(schedule.hour) < HOURS:
         return [first]
@@ -90,6 +99,7 @@ def _shown(schedule: crontab, wall: datetime, zone: tzinfo) -> list[datetime]:
 
 
 def _next_wall(schedule: crontab, wall: datetime) -> datetime:
+    """The next wall time, after this one, that matches the crontab."""
     start, delta, _ = schedule.remaining_delta(wall.replace(tzinfo=UTC), tz=UTC)
     following: datetime = start + delta
     return following.replace(tzinfo=None)
@@ -100,8 +110,10 @@ def _wall(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def _moments(wall: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-    """When clocks show this: twice the same moment, but where they are set back (the later one is
-    second) or forward (they never show it, and the second is the earlier one).
+    """The two moments that this wall time may mean, in UTC; mostly they are the same.
+
+    Where clocks are set back, it is shown twice, and the second moment is the later one. Where they
+    are set forward, it is never shown, and the second is the earlier one.
     """
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return first, second

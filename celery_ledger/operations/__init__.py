@@ -1,1 +1,1 @@
-"""What a person asks of jobs and does to them."""
+"""What a person can ask about jobs and do to them: for `manage.py jobs`, and for staff pages."""

@@ -1,6 +1,5 @@
-"""What a person types when asking for jobs, as the ledger understands it: the beginning of an id,
-Celery's name of a state, a time ago. What it cannot understand is answered by a sentence, with what
-may have been meant.
+"""Reads what a person types to name jobs: the first digits of an id, a state by Celery's name, a
+length of time. Each function raises Misunderstood for what it cannot read.
 """
 
 import json
@@ -22,7 +21,7 @@ from django.utils.module_loading import import_string
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, JobQuerySet, State
 
-CELERY_STATES = {
+STATES_BY_CELERYS_NAME = {
     "pending": State.WAITING,
     "received": State.WAITING,
     "retry": State.WAITING,
@@ -32,24 +31,24 @@ CELERY_STATES = {
     "revoked": State.CANCELLED,
 }
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
-EVER = datetime(1970, 1, 1, tzinfo=UTC)  # when ids that are places in time begin
+EVER = datetime(1970, 1, 1, tzinfo=UTC)  # before any job; ids that hold a time begin here
 SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
 
 
 class Misunderstood(ValueError):
-    """One sentence for whoever typed it."""
+    """What was typed cannot be read; a sentence for whoever typed it, with what may be meant."""
 
 
 def state(text: str) -> State:
-    """By the ledger's name or Celery's."""
-    states = {**{str(one): one for one in State}, **CELERY_STATES}
+    """The state of this name, of the ledger's or of Celery's."""
+    states = {**{str(state): state for state in State}, **STATES_BY_CELERYS_NAME}
     if text.lower() not in states:
         raise Misunderstood(_no_such("state", text.lower(), states))
     return states[text.lower()]
 
 
 def task(text: str) -> str:
-    """A task of this release, or of one before it whose jobs are still here."""
+    """The full name of a task that this release has, or that a job here is of."""
     current_app.loader.import_default_modules()
     if text not in current_app.tasks and not Job.objects.filter(task=text).exists():
         tasks = {*current_app.tasks, *Job.objects.values_list("task", flat=True).distinct()}
@@ -59,7 +58,7 @@ def task(text: str) -> str:
 
 
 def queue(text: str) -> str:
-    """A queue of this release, or one that a job here is in."""
+    """The name of a queue that workers of this release serve, or that a job here is in."""
     heard = set(current_app.amqp.queues.consume_from)
     if text not in heard and not Job.objects.filter(queue=text).exists():
         raise Misunderstood(_no_such("queue", text, heard))
@@ -67,7 +66,7 @@ def queue(text: str) -> str:
 
 
 def schedule(text: str) -> str:
-    """An entry of `beat_schedule`."""
+    """The name of an entry of `beat_schedule`."""
     entries = current_app.conf.beat_schedule
     if text not in entries:
         raise Misunderstood(_no_such("schedule", text, entries))
@@ -75,17 +74,18 @@ def schedule(text: str) -> str:
 
 
 def since(text: str) -> datetime:
-    """A length of time before now (90s, 30m, 2h, 7d), a date, or a date and a time; not before
-    EVER, from which one may reckon backwards.
+    """The moment that is meant by a length of time before now (90s, 30m, 2h, 7d), by a date, or by
+    a date and a time. A moment before EVER becomes EVER.
     """
-    if ago := re.fullmatch(r"(\d{1,6})\s?(s|m|min|h|d)", text):
+    ago = re.fullmatch(r"(\d{1,6})\s?(s|m|min|h|d)", text)
+    if ago:
         try:
             return max(EVER, timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])}))
         except OverflowError:  # before the year 1
             return EVER
     try:
         day, moment = parse_date(text), parse_datetime(text)
-    except ValueError:  # a month 13
+    except ValueError:  # e.g. a month 13
         day = moment = None
     if moment is None and day is not None:
         moment = datetime(day.year, day.month, day.day)
@@ -98,27 +98,30 @@ def since(text: str) -> datetime:
 
 
 def job_id(text: str) -> UUID:
-    """By its id, or by the first digits of it, at least four, if no other job begins so."""
+    """The id of a job, from the whole id or from its first digits: at least four, with which no
+    other job's id begins. A whole id need not be one of a job.
+    """
     digits = text.lower().replace("-", "")
     if not SHORT_ID.fullmatch(digits):
         raise Misunderstood(f"{text!r} is no job's id; `manage.py jobs list` shows them.")
     first, last = (UUID(digits.ljust(32, filler)) for filler in "0f")
     if first == last:
         return first
-    found = Job.objects.filter(pk__range=(first, last)).order_by("pk").values_list("pk", flat=True)
-    several: list[UUID] = list(found[: ledger_settings.ASKED_SHORT_MAX + 1])
-    if not several:
+    most = ledger_settings.ASKED_SHORT_MAX
+    jobs = Job.objects.filter(pk__range=(first, last)).order_by("pk")
+    ids: list[UUID] = list(jobs.values_list("pk", flat=True)[: most + 1])
+    if not ids:
         raise Misunderstood(unknown(text))
-    if len(several) > 1:
-        more = " and more" if len(several) > ledger_settings.ASKED_SHORT_MAX else ""
-        listed = ", ".join(map(str, several[: ledger_settings.ASKED_SHORT_MAX]))
+    if len(ids) > 1:
+        more = " and more" if len(ids) > most else ""
+        listed = ", ".join(map(str, ids[:most]))
         raise Misunderstood(f"Several jobs begin with {text}: {listed}{more}.")
-    return several[0]
+    return ids[0]
 
 
 def about(text: str) -> JobQuerySet:
-    """The jobs that have this in their arguments, or what the project knows by this name
-    (`LEDGER["ABOUT"]`), e.g. the ids of an order's payments. It looks at every row.
+    """The jobs that have this text in their arguments, or one of the ids for which it stands in the
+    project (`LEDGER["ABOUT"]`), e.g. those of an order's payments. The query reads every row.
     """
     setting = ledger_settings.ABOUT
     resolve: Callable[[str], Collection[str]] = (
@@ -127,19 +130,23 @@ def about(text: str) -> JobQuerySet:
     names = resolve(text)
     if not names:
         raise Misunderstood(f"Nothing is known by the name {text!r}.")
-    if len(names) > ledger_settings.ASKED_NAMES_MAX:
-        most = ledger_settings.ASKED_NAMES_MAX
+    most = ledger_settings.ASKED_NAMES_MAX
+    if len(names) > most:
         raise Misunderstood(f"{text!r} stands for {len(names)} ids; {most} can be looked for.")
-    written = [Q(args_text__contains=json.dumps(name)) for name in names]  # as a row has it
+    in_args = [Q(args_text__contains=json.dumps(name)) for name in names]
     jobs = Job.objects.annotate(args_text=Cast("args", TextField()))
-    return jobs.filter(reduce(or_, written))
+    return jobs.filter(reduce(or_, in_args))
 
 
 def unknown(id_: object) -> str:
+    """The sentence that there is no job of this id."""
     return f"There is no job {id_}; finished ones are pruned after a while."
 
 
 def _no_such(kind: str, text: str, names: Iterable[str], meant: list[str] | None = None) -> str:
+    """The sentence that there is nothing of this name among `names`; with those that may be meant,
+    or else all of them, unless they are tasks.
+    """
     close = meant or get_close_matches(text, list(names), n=3, cutoff=0.6)
     if close:
         return f"There is no {kind} {text!r}. Did you mean {' or '.join(close)}?"

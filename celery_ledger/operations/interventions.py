@@ -1,5 +1,5 @@
-"""What a person does to jobs: retry the dead or put them aside, cancel the waiting. The log says
-who did.
+"""What a person does to jobs: retry or discard dead ones, cancel waiting ones, run them now. The
+log says who did it.
 """
 
 import logging
@@ -17,6 +17,7 @@ from celery_ledger.models import RETRYABLE, Job, JobQuerySet, State
 
 log = logging.getLogger(__name__)
 
+# The end of a sentence on why a job was left alone, by its state; one for each intervention.
 WHY_NOT_RETRIED = {
     State.WAITING: "is waiting already",
     State.RUNNING: "is running; see first how it ends",
@@ -41,15 +42,16 @@ WHY_NOT_ENDED: dict[State, str] = {
 
 
 def retry(jobs: JobQuerySet, *, by: str) -> list[Job]:
-    """Dead and cancelled jobs among these wait again, due now. Returns them as they were before."""
+    """Let the dead and the cancelled jobs among these wait again, due now; return them as they were
+    before. Jobs that were never promised are left.
+    """
     retried: list[Job] = []
-    for ids in batched(
-        _ids(jobs.filter(state__in=RETRYABLE).exclude(unreachable=True)), ledger_settings.BATCH
-    ):
+    retryable = jobs.filter(state__in=RETRYABLE).exclude(unreachable=True)
+    for ids in batched(_ids(retryable), ledger_settings.BATCH):
         with transaction.atomic():
             batch = Job.objects.filter(pk__in=ids).retry(by=by)
             _forget_unreachable(batch)
-            if not retried:  # the clock rings the other batches, as the queue has room
+            if not retried:  # the first batch; the clock rings for the others
                 rings = [current_app.amqp.ring_for(job) for job in batch]
                 transaction.on_commit(partial(current_app.amqp.bell.ring, rings), robust=True)
         retried += batch
@@ -58,9 +60,8 @@ def retry(jobs: JobQuerySet, *, by: str) -> list[Job]:
 
 
 def cancel(jobs: JobQuerySet, *, by: str, note: str = "") -> list[Job]:
-    """Waiting jobs among these will not run. Returns them as they were before.
-
-    Their errbacks are called, otherwise than by `revoke()`.
+    """Cancel the waiting jobs among these; return them as they were before. Unlike after
+    `revoke()`, their errbacks are promised.
     """
     cancelled: list[Job] = []
     for ids in batched(_ids(jobs.filter(state=State.WAITING)), ledger_settings.BATCH):
@@ -72,8 +73,8 @@ def cancel(jobs: JobQuerySet, *, by: str, note: str = "") -> list[Job]:
 
 
 def run_now(jobs: JobQuerySet, *, by: str) -> list[Job]:
-    """Those among these that wait for a later time are due now; the clock rings for them. Returns
-    them.
+    """Let the jobs among these that wait for a later time be due now; return them. The clock rings
+    for them.
     """
     hurried: list[Job] = []
     for ids in batched(_ids(jobs.filter(state=State.WAITING)), ledger_settings.BATCH):
@@ -83,10 +84,8 @@ def run_now(jobs: JobQuerySet, *, by: str) -> list[Job]:
 
 
 def discard(jobs: JobQuerySet, *, by: str, note: str = "") -> list[Job]:
-    """Dead jobs among these are put aside as cancelled: somebody has seen to them. Returns them as
-    they were before.
-
-    What hung on them was told when they died.
+    """Let the dead jobs among these be cancelled, since somebody has seen to them; return them as
+    they were before. Nothing follows: their errbacks were promised when they died.
     """
     discarded: list[Job] = []
     why = {"type": "Discarded", "message": _signed(by, note)}
@@ -101,16 +100,17 @@ def _signed(by: str, note: str) -> str:
 
 
 def is_cancellable(job: Job) -> bool:
-    """Whether its task says that nothing is lost when somebody else than an operator cancels it."""
+    """Whether the job's owner may cancel it (the option `cancellable` of its task)."""
     return job.task in cancellable_tasks()
 
 
 def cancellable_tasks() -> list[str]:
+    """The names of the tasks whose jobs their owners may cancel."""
     return [name for name, task in current_app.tasks.items() if getattr(task, "cancellable", False)]
 
 
 def refusal(job: Job, why_not: dict[State, str]) -> str:
-    """The sentence for a job that an intervention left alone."""
+    """The sentence on why an intervention left this job alone; `why_not` is one of the WHY_NOT_…"""
     reason = why_not.get(State(job.state), "has just changed; look again")
     if job.unreachable and job.state == State.DEAD:
         reason = "was never promised, because a job before it died"
@@ -122,20 +122,23 @@ def _ids(jobs: JobQuerySet) -> list[Any]:
 
 
 def _forget_unreachable(jobs: list[Job]) -> None:
-    """The later steps of their chains died unpromised with them; now they may be promised after
-    all.
+    """Delete the rows of the later steps of these jobs' chains, which were dead without having been
+    promised: now they may be promised after all.
     """
     steps = {id_ for job in jobs for id_ in _ids_of_steps(job.envelope.get("chain"))}
     Job.objects.filter(pk__in=steps, unreachable=True).delete()
 
 
 def _ids_of_steps(canvas: Any) -> Iterator[str]:
-    """Of these signatures and of all within them; not of a chord around them, which stays as is."""
+    """The ids in these signatures and in all within them; not those of a chord around them, which
+    stays as it is.
+    """
     if isinstance(canvas, list):
         for step in canvas:
             yield from _ids_of_steps(step)
     elif isinstance(canvas, dict):
-        if isinstance(id_ := canvas.get("task_id"), str):
+        id_ = canvas.get("task_id")
+        if isinstance(id_, str):
             yield id_
         for name, value in canvas.items():
             if name != "chord":
@@ -143,7 +146,7 @@ def _ids_of_steps(canvas: Any) -> Iterator[str]:
 
 
 def _audit(done: str, jobs: list[Job], by: str) -> None:
-    """One line once it is committed."""
+    """Log what was done to these jobs and by whom, after the commit."""
     if jobs:
         listed = ", ".join(f"{job} (was {job.state}, attempts: {job.attempts})" for job in jobs)
         transaction.on_commit(partial(log.info, "Jobs %s by %s: %s", done, by, listed), robust=True)

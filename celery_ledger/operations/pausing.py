@@ -1,9 +1,9 @@
-"""What a person pauses and resumes: a queue, a task, an entry of the schedule. The log says who
-did.
+"""Pauses and resumes a queue, a task, or an entry of the schedule. The log says who did it.
 
-A pause holds for every worker of this release from its commit on: what runs goes on, what is
-promised waits. A paused queue costs its workers nothing, however much waits in it. The jobs of a
-paused task are rung for and passed over again and again: it is for thousands, not for millions.
+From its commit on a pause holds in every worker: jobs that run go on, and no other begins. A paused
+queue costs its workers nothing, however many jobs wait in it. The jobs of a paused task are rung
+for and passed over again and again, so pause a task with thousands of waiting jobs, but not
+millions.
 """
 
 import logging
@@ -20,18 +20,19 @@ log = logging.getLogger(__name__)
 
 
 def pause(kind: PauseKind, name: str, *, by: str, note: str = "") -> bool:
-    """False when it is paused already."""
+    """Pause it. False when it is paused already."""
     with transaction.atomic():
         words = {"by": by, "note": note}
         _, is_new = Pause.objects.get_or_create(kind=kind, name=name, defaults=words)
         if is_new:
-            _say("%s %s is paused by %s", kind, name, by)
+            _log("%s %s is paused by %s", kind, name, by)
     return is_new
 
 
 def resume(kind: PauseKind, name: str, *, by: str) -> bool:
-    """Its due jobs are rung for by the clock. The slots that a schedule has missed are not made up
-    for. False when it is not paused.
+    """Resume it. False when it is not paused.
+
+    The clock rings for the due jobs. A schedule goes on with its next slot, whatever it has missed.
     """
     with transaction.atomic():
         was_paused = bool(Pause.objects.filter(kind=kind, name=name).delete()[0])
@@ -42,16 +43,19 @@ def resume(kind: PauseKind, name: str, *, by: str) -> bool:
         if was_paused and kind != PauseKind.SCHEDULE:
             transaction.on_commit(partial(_bring, kind, name), robust=True)
         if was_paused:
-            _say("%s %s is resumed by %s", kind, name, by)
+            _log("%s %s is resumed by %s", kind, name, by)
     return was_paused
 
 
 def _bring(kind: PauseKind, name: str) -> None:
-    """While it was paused, the places of its jobs were offered to others or to nobody."""
+    """Bring jobs that stand in line for a place: while they were paused, places were offered to
+    others or to nobody.
+    """
     in_line = Job.objects.in_line().filter(**{str(kind): name})
     keys = in_line.order_by().values_list("concurrency_key", flat=True).distinct()
     current_app.amqp.bring(list(keys[: ledger_settings.RING_BUDGET]))
 
 
-def _say(*sentence: str) -> None:
+def _log(*sentence: str) -> None:
+    """Log this after the commit."""
     transaction.on_commit(partial(log.info, *sentence), robust=True)

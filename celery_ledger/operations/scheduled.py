@@ -1,4 +1,4 @@
-"""The entries of `beat_schedule` as they stand, and one of them run out of turn."""
+"""Shows the entries of `beat_schedule`, and promises a job of one out of turn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,16 +17,18 @@ from celery_ledger.models.slots import next_slot
 
 @dataclass(frozen=True)
 class Scheduled:
+    """An entry of `beat_schedule` as it stands now."""
+
     name: str
     task: str
     schedule: BaseSchedule
-    last: datetime | None  # slot that was promised or passed over; none before a clock has seen it
-    next: datetime
-    is_late: bool  # its slot is over for a minute, and no clock has promised it
+    last: datetime | None  # the newest slot that was promised or passed over; None for a new entry
+    next: datetime  # the slot after that one, or after now for a new entry
+    is_late: bool  # `next` was more than SCHEDULE_ON_TIME ago, and no clock has promised it
 
 
 def scheduled() -> Iterator[Scheduled]:
-    """Each entry, by its name."""
+    """Each entry, in the order of the names."""
     until = dict(Schedule.objects.values_list("name", "promised_until"))
     moment = now()
     for name, entry in sorted(current_app.conf.beat_schedule.items()):
@@ -37,8 +39,8 @@ def scheduled() -> Iterator[Scheduled]:
 
 
 def run_out_of_turn(name: str) -> AsyncResult:
-    """Promise a job of it in the caller's transaction; its slots are as they were. KeyError when
-    there is no such entry.
+    """Promise a job of this entry in the caller's transaction; its slots stay as they are. Raises
+    KeyError when there is no such entry.
     """
     entry: dict[str, Any] = current_app.conf.beat_schedule[name]
     options = entry.get("options") or {}

@@ -1,12 +1,12 @@
-"""`jobs stats`: how many jobs of each task are at what, what waits, what was lost, who works.
+"""`jobs stats`: the number of jobs by task and state, the oldest due job, losses, and workers.
 
-However long the past is, no more than some hundreds of pages are read: what is too many to count is
-estimated from a sample of the table's pages, and says so.
+However large the table is, some hundreds of its pages are read at most (STATS_PAGES). Numbers that
+are too large to count so are estimated from a sample of its pages, and marked.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ SAMPLE = """
 SELECT task, state, ceil(count(*) * %(scale)s)::bigint
   FROM {jobs} TABLESAMPLE SYSTEM (100.0 / %(scale)s) GROUP BY 1, 2
 """
-# The few that are not done, by the index that holds their state.
+# The jobs in a state with few jobs, by an index.
 FEW = """
 SELECT task, count(*) FROM (
        SELECT task FROM {jobs} WHERE state = %(state)s LIMIT %(rows)s) AS few GROUP BY 1
@@ -34,6 +34,8 @@ SELECT task, count(*) FROM (
 
 
 class Count(NamedTuple):
+    """A number of jobs; "~" before it says that it is an estimate."""
+
     number: int
     is_exact: bool
 
@@ -45,23 +47,24 @@ Counts = dict[str, dict[str, Count]]  # by task, by state
 
 
 def stats() -> str:
-    """For a person."""
+    """The statistics as text for a person."""
     parts = [_table(_counts()), _oldest_due(), *_unheard(), *_paused()]
     parts.append(f"Losses in the last hour: {_lost()}")
     return "\n\n".join([*parts, _workers()])
 
 
 def stats_as_json() -> str:
-    """The same as one JSON object; `estimated` says whether numbers of jobs may be."""
+    """The statistics as one JSON object; `estimated` is true if a number of jobs is an estimate."""
     counts = _counts()
     due = Job.objects.filter(state=State.WAITING, due_at__lte=Now()).order_by("due_at")
     workers = Worker.objects.living().order_by("name")
     every = [count for states in counts.values() for count in states.values()]
+    numbers = {
+        task: {state: count.number for state, count in states.items()}
+        for task, states in counts.items()
+    }
     facts = {
-        "tasks": {
-            task: {state: count.number for state, count in states.items()}
-            for task, states in counts.items()
-        },
+        "tasks": numbers,
         "estimated": not all(count.is_exact for count in every),
         "unheard_seconds": {queue: age.total_seconds() for queue, age in unheard().items()},
         "paused": list(Pause.objects.order_by("kind", "name").values("kind", "name", "by", "at")),
@@ -73,8 +76,8 @@ def stats_as_json() -> str:
 
 
 def _counts() -> Counts:
-    """All of a short ledger; of a long one, those that are few, and the others as a sample has
-    them.
+    """Exact counts if the table is small. If it is large, exact counts for states of few jobs, and
+    estimates for the others.
     """
     [[pages]] = _rows(PAGES)
     scale = pages / ledger_settings.STATS_PAGES
@@ -91,12 +94,15 @@ def _counts() -> Counts:
 
 
 def _few(state: State, counts: Counts) -> bool:
-    """Count the jobs in this state, if they are no more than STATS_ROWS."""
-    found = _rows(FEW, state=state, rows=ledger_settings.STATS_ROWS)
-    are_few = bool(sum(number for _, number in found) < ledger_settings.STATS_ROWS)
-    for task, number in found if are_few else ():
+    """Whether fewer than STATS_ROWS jobs are in this state; if so, put their counts into
+    `counts`.
+    """
+    by_task = _rows(FEW, state=state, rows=ledger_settings.STATS_ROWS)
+    if sum(number for _, number in by_task) >= ledger_settings.STATS_ROWS:
+        return False
+    for task, number in by_task:
         counts[task][state] = Count(number, is_exact=True)
-    return are_few
+    return True
 
 
 def _rows(statement: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -107,23 +113,28 @@ def _rows(statement: str, **values: Any) -> list[tuple[Any, ...]]:
 
 
 def _table(counts: Counts) -> str:
+    """A line for each task and one for all, a column for each state."""
     none = Count(0, is_exact=True)
-    rows = [
-        (task, *(states.get(state, none) for state in State))
+    rows = {
+        task: [states.get(state, none) for state in State]
         for task, states in sorted(counts.items())
-    ]
-    sums = [
-        Count(sum(one.number for one in column), all(one.is_exact for one in column))
-        for column in zip(*(numbers for _, *numbers in rows), strict=True)
-    ]
-    counted = [("all tasks", *(sums or [none] * len(State))), *rows]
-    texts = [[str(cell) for cell in row] for row in counted]
-    return table([["TASK", *(state.upper() for state in State.values)], *texts], numbers_from=1)
+    }
+    sums = [_sum(column) for column in zip(*rows.values(), strict=True)]
+    of_all = ("all tasks", sums or [none] * len(State))
+    heading = ["TASK", *(state.upper() for state in State.values)]
+    lines = [[task, *map(str, numbers)] for task, numbers in (of_all, *rows.items())]
+    return table([heading, *lines], numbers_from=1)
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    """The sum of these, which is exact if each of them is."""
+    counts = list(counts)
+    return Count(sum(count.number for count in counts), all(count.is_exact for count in counts))
 
 
 def _lost() -> int:
-    """By jobs that were claimed within the hour: a row keeps no time of its losses, which are at
-    most a lease older than that.
+    """The number of losses of the last hour: those of jobs that were claimed within it. A row keeps
+    no time of a loss, which is a lease later than the claim at most.
     """
     lately = Q(started_at__gt=Now() - timedelta(hours=1))
     was_lost = Q(losses__gt=0) | Q(shared_losses__gt=0)

@@ -1,4 +1,6 @@
-"""The story of one job in sentences, told from its row, and why a waiting one does not run."""
+"""`jobs why`: what has become of a job, in sentences made from its row, and why one that waits does
+not run.
+"""
 
 import json
 import re
@@ -18,7 +20,7 @@ from celery_ledger.publishing.limits import name_of, places_of
 from celery_ledger.publishing.waking import threaded_tasks
 from celery_ledger.telemetry.unheard import unheard
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabs and ends of lines
 ENDS = {
     End.RETRY: "attempt {attempt} on {who} asked to be tried again",
     End.TROUBLE: "attempt {attempt} on {who} met trouble",
@@ -32,7 +34,7 @@ ENDS = {
 
 
 class Story:
-    """One job as it is now, by the database's clock."""
+    """The sentences about one job, as it is at the moment `now` of Postgres' clock."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -40,6 +42,7 @@ class Story:
         self.result: str | None = job.result_text  # type: ignore[attr-defined]
 
     def sentences(self) -> Iterator[str]:
+        """All sentences, each on a line of its own."""
         yield f"{self.job.task} {self.job.pk} is {self.job.state}."
         if self.job.unreachable:
             yield "It was never promised, because a job before it in its chain or chord died."
@@ -56,13 +59,11 @@ class Story:
         yield from self.traceback()
 
     def promise(self) -> str:
+        """When and by whom the job was promised."""
         context = dict(self.job.context)
         request, owner = context.pop("request_id", None), context.pop(ledger_settings.OWNER, None)
-        by = (
-            f"by request {request}"
-            if request
-            else "by no request (a shell, a schedule or another job)"
-        )
+        no_request = "no request (a shell, a schedule or another job)"
+        by = f"by request {request}" if request else f"by {no_request}"
         by += f" of {ledger_settings.OWNER} {owner}" if owner else ""
         by += "".join(f", {name} {value}" for name, value in sorted(context.items()))
         if self.job.parent_id:
@@ -74,6 +75,7 @@ class Story:
         )
 
     def history(self) -> Iterator[str]:
+        """When the job is or was due, its counts, and how its attempts ended."""
         job = self.job
         if job.in_line_since and job.due_at > self.now:
             yield (
@@ -82,7 +84,8 @@ class Story:
             )
         else:
             yield f"It {'is' if job.due_at > self.now else 'was'} due at {local_time(job.due_at)}."
-        if expires := job.envelope.get("headers", {}).get("expires"):
+        expires = job.envelope.get("headers", {}).get("expires")
+        if expires:
             yield f"It expires at {expires}."
         yield (
             f"Rung again by the clock: {times(job.rings)}. Claimed: {times(job.attempts)}. "
@@ -92,29 +95,34 @@ class Story:
         yield from self.ends()
 
     def ends(self) -> Iterator[str]:
-        """How each attempt ended that did not settle, the oldest first."""
+        """How the attempts ended that did not settle the job, the oldest first."""
         for entry in self.job.history:
             moment, error = datetime.fromisoformat(entry["at"]), entry["error"]
             who = self.name_of(UUID(entry["worker"])) if entry["worker"] else "nobody"
             ended = ENDS[entry["end"]].format(attempt=entry["attempt"], who=who)
             yield f"  {local_time(moment)}  {ended}: {error['type']}, {quoted(error['message'])}"
-        if self.job.error and self.job.error not in [entry["error"] for entry in self.job.history]:
-            yield from self.error()  # from before there was a history, or too long for it
+        if self.job.error not in [entry["error"] for entry in self.job.history]:
+            yield from self.error()  # it is cut short in the history, or not there
 
     def name_of(self, worker: UUID) -> str:
+        """The worker's name; its id if it has signed off."""
         name = Worker.objects.filter(pk=worker).values_list("name", flat=True).first()
         return f"worker {name or worker}"
 
     def error(self) -> Iterator[str]:
-        if error := self.job.error:
+        """The newest error, if there is one."""
+        error = self.job.error
+        if error:
             yield f"Its newest error was {error['type']}: {quoted(error['message'])}."
 
     def traceback(self) -> Iterator[str]:
-        """Of the error that it died of."""
-        if self.job.state == State.DEAD and (trace := (self.job.error or {}).get("traceback")):
-            yield f"\n{CONTROLS.sub(lambda found: f'\\x{ord(found[0]):02x}', trace.rstrip())}"
+        """The traceback of the error that a dead job died of, with control characters escaped."""
+        trace = (self.job.error or {}).get("traceback")
+        if self.job.state == State.DEAD and trace:
+            yield "\n" + CONTROLS.sub(lambda control: f"\\x{ord(control[0]):02x}", trace.rstrip())
 
     def holder(self) -> Iterator[str]:
+        """Which process runs the job, and whether it still lives."""
         job = self.job
         if job.state != State.RUNNING:
             return
@@ -129,6 +137,7 @@ class Story:
             yield "That worker is silent: the clock of a living one gives the job back."
 
     def outcome(self) -> Iterator[str]:
+        """How a job that is over ended."""
         ended = f"at {local_time(self.job.finished_at)}"
         match self.job.state:
             case State.DONE:
@@ -144,18 +153,18 @@ class Story:
                 yield f"It was cancelled {ended}."
 
     def children(self) -> Iterator[str]:
+        """The jobs that the job has promised, WHY_CHILDREN_MAX of them."""
         children = Job.objects.filter(parent_id=self.job.pk).order_by("created_at", "pk")
         number = children.count()
         if number:
             yield f"It led to {'one job' if number == 1 else f'{number} jobs'}:"
-        for id_, task, state in children.values_list("pk", "task", "state")[
-            : ledger_settings.WHY_CHILDREN_MAX
-        ]:
+        rows = children.values_list("pk", "task", "state")
+        for id_, task, state in rows[: ledger_settings.WHY_CHILDREN_MAX]:
             yield f"  {task} {id_}, {state}"
 
 
 def explain(job_id: UUID) -> str | None:
-    """Everything the row tells, one sentence a line; None when there is no such job."""
+    """What has become of this job, one sentence a line; None if there is no such job."""
     rows = Job.objects.defer("args", "result").annotate(
         now=Now(), result_text=Cast("result", TextField())
     )
@@ -164,7 +173,9 @@ def explain(job_id: UUID) -> str | None:
 
 
 def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
-    """Why this waiting job does not run now, whatever is in its way."""
+    """Every reason why this waiting job does not run at the moment `now`, each the end of a
+    sentence.
+    """
     app.loader.import_default_modules()
     stuck = False
     if job.task not in app.tasks:
@@ -196,14 +207,17 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
 
 
 def _pauses(job: Job) -> list[str]:
-    return [
-        f"the {pause} is paused by {pause.by} since {local_time(pause.at)}"
-        + (f": {quoted(pause.note)}." if pause.note else ".")
-        for pause in Pause.objects.of(job)
-    ]
+    """A reason for each pause of the job's queue and task."""
+    return [_paused(pause) for pause in Pause.objects.of(job)]
+
+
+def _paused(pause: Pause) -> str:
+    note = f": {quoted(pause.note)}" if pause.note else ""
+    return f"the {pause} is paused by {pause.by} since {local_time(pause.at)}{note}."
 
 
 def _later(job: Job, app: Celery) -> list[str]:
+    """The reasons of a job that is not due yet."""
     if not job.in_line_since:
         return [f"it is not due until {local_time(job.due_at)}."]
     has_place = f"it has not seen yet that {name_of(job.concurrency_key or '')} has a place."
@@ -211,17 +225,19 @@ def _later(job: Job, app: Celery) -> list[str]:
 
 
 def _no_place(job: Job, app: Celery) -> list[str]:
-    """A sentence, if as many jobs of its key are running as may."""
+    """A reason, if every place of the job's key is taken; else none."""
     task, key = app.tasks.get(job.task), job.concurrency_key
     if key is None or task is None or not task.concurrency:
         return []
     number = Job.objects.filter(state=State.RUNNING, concurrency_key=key).count()
     if number < places_of(task):
         return []
-    return [f"{number} of {name_of(key)} {'is' if number == 1 else 'are'} running, as many as may."]
+    verb = "is" if number == 1 else "are"
+    return [f"{number} of {name_of(key)} {verb} running, as many as may."]
 
 
 def _threads(job: Job) -> str:
+    """The reason of a job that threads will begin."""
     calls = Job.objects.filter(state=State.RUNNING, task=job.task).count()
     return (
         "the threads of a worker begin it when it is its owner's turn and they have room "
@@ -230,6 +246,7 @@ def _threads(job: Job) -> str:
 
 
 def _bell(job: Job, now: datetime) -> str:
+    """The reason of a due job with nothing in its way: how far its bell has come."""
     busy = f"jobs running: {Job.objects.filter(state=State.RUNNING).count()}"
     if job.ring_at <= now:
         return f"the clock is about to ring for it, when its queue has room ({busy})."
@@ -244,9 +261,10 @@ def _bell(job: Job, now: datetime) -> str:
 
 
 def times(number: int) -> str:
+    """How often: never, once, twice, 3 times."""
     return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def quoted(text: str) -> str:
-    """On one line, whatever is in it."""
+    """The text in quotation marks on one line, with anything else in it escaped as in JSON."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""What a call becomes: a row, written with those of its block, and the bell that rings for it."""
+"""Turns a call into a row, and rings a bell for it after the commit."""

@@ -1,8 +1,8 @@
-"""The bell: the only file that publishes to the broker.
+"""The bell: messages to the broker that say that a job waits. No other file publishes.
 
-A ring carries a job's id and no authority; one that is lost, doubled, late or forged changes
-nothing but timing. Ringing never raises and never takes longer than about a second: a broker in
-trouble is left alone for BELL_REST_S, and the clock rings what went unheard.
+A ring carries a job's id and no authority: if it is lost, doubled, late or forged, only the timing
+changes. Ringing never raises, and takes no longer than about a second: a broker that has failed is
+left alone for BELL_REST_S, and the clock rings later for what nobody heard.
 """
 
 import contextlib
@@ -23,30 +23,32 @@ from celery_ledger.publishing import broker_options
 
 log = logging.getLogger(__name__)
 
-PROBE = "ledger.probe"
-WRONG_TYPE = "WRONGTYPE"  # as Redis says it
+PROBE = "ledger.probe"  # a name that is written to see whether the broker has room
+WRONG_TYPE = "WRONGTYPE"  # in Redis' error for a name that holds no list
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """What a worker must know to route a job to the right child; everything else is in the row."""
+    """What a bell says of a job: what a worker needs before it claims. Everything else is in the
+    row.
+    """
 
     id: str
     task: str
     queue: str
     timelimit: Sequence[float | None] = (None, None)
-    shadow: str | None = None  # under which name Celery logs the task
-    threaded: bool = False  # whose threads are near need not wait for the broker
-    alone: bool = False  # in a process of its own, threaded or not
-    batch: bool = False  # with others of its task, if they are short
-    ignore_result: bool = True  # else the worker's event loop asks the ledger about a lost child
+    shadow: str | None = None  # the name under which Celery logs the task
+    threaded: bool = False  # the job runs in threads, which may be woken without the broker
+    alone: bool = False  # the job has to be alone in a process of the pool, although it is threaded
+    batch: bool = False  # the job may share a transaction with others of its task
+    ignore_result: bool = True  # False lets Celery's main process ask for the result of a lost job
 
 
 class Bell:
-    """One broker connection per process for ringing, apart from Celery's pool.
+    """This process's connection to the broker for ringing.
 
-    `send_task` holds a producer of Celery's pool while a transaction commits; ringing from the same
-    pool would wait for itself for ever.
+    It is not one of Celery's pool: `send_task` holds a producer of that pool while a transaction
+    commits, and ringing by another one could wait for it for ever.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -62,17 +64,21 @@ class Bell:
 
     @property
     def resting(self) -> bool:
-        """True for BELL_REST_S after the broker failed us."""
+        """Whether the broker has failed within the last BELL_REST_S."""
         return monotonic() < self._resting_until
 
     def ring(self, rings: Iterable[Ring]) -> bool:
-        """Publish one message per job; False when the broker did not take them."""
-        return (
-            self._with_producer(lambda producer: self._publish(producer, list(rings))) is not None
-        )
+        """Publish one message for each job; False when the broker did not take them."""
 
-    def tell(self, hostname: str, events: Iterable[tuple[str, dict[str, Any]]]) -> bool:
-        """Send Celery's events of jobs, in one message; False when the broker did not take it."""
+        def publish(producer: Producer) -> int:
+            return self._publish(producer, list(rings))
+
+        return self._with_producer(publish) is not None
+
+    def send_events(self, hostname: str, events: Iterable[tuple[str, dict[str, Any]]]) -> bool:
+        """Send Celery's events of jobs (kind, fields) in one message, as the worker `hostname`;
+        False when the broker did not take it.
+        """
 
         def send(producer: Producer) -> bool:
             dispatcher = self._app.events.Dispatcher(
@@ -89,7 +95,9 @@ class Bell:
         return self._with_producer(send) is not None
 
     def queued(self, queue: str) -> int | None:
-        """How many bells this queue holds; None when the broker does not say."""
+        """How many bells are in this queue; None when the broker does not answer. A name that holds
+        something other than a queue is deleted from Redis, and holds 0.
+        """
 
         def count(producer: Producer) -> int:
             bound = self._app.amqp.queues[queue](producer.channel)
@@ -105,10 +113,10 @@ class Bell:
         return length
 
     def answers(self) -> bool:
-        """True when the broker would take a bell now, on no old connection's word, and has not just
-        refused one.
+        """Whether the broker would take a bell now; False also while the bell rests after a
+        failure.
 
-        A full Redis still counts its queues, so it is asked to write one name that goes by itself.
+        A full Redis still counts its queues, so it is asked to write a name too, which expires.
         """
 
         def write(producer: Producer) -> bool:
@@ -122,6 +130,7 @@ class Bell:
         )
 
     def _publish(self, producer: Producer, rings: list[Ring]) -> int:
+        """Publish these rings in one batch; return how many there are."""
         with producer.batch():
             for ring in rings:
                 producer.publish(
@@ -149,10 +158,15 @@ class Bell:
         return len(rings)
 
     def _not_declared(self, queue: str) -> list[Queue]:
-        """The queue, once for each connection: it takes longer to bind than to publish."""
+        """The queue, if this connection has not declared it yet: that takes longer than to
+        publish.
+        """
         return [] if queue in self._declared else [self._app.amqp.queues[queue]]
 
     def _with_producer(self, use: Any) -> Any:
+        """Call this with a producer and return what it returns; None while the bell rests, after an
+        error, or when another thread uses the connection for BELL_TIMEOUT_S.
+        """
         if self.resting or not self._lock.acquire(timeout=ledger_settings.BELL_TIMEOUT_S):
             return None
         try:
@@ -179,6 +193,7 @@ class Bell:
         return connection
 
     def _rest(self, exc: Exception) -> None:
+        """Close the connection after this error, and leave the broker alone for BELL_REST_S."""
         log.warning(
             "The broker did not take a bell; the clock rings again. It said: %s",
             exc or type(exc).__name__,
@@ -191,8 +206,8 @@ class Bell:
 
 
 def _free(channel: redis.Channel, queue: str) -> None:
-    """Somebody has put something else where a queue's list stands: no worker could listen to that
-    queue, or to those it reads after it. A bell that is lost with it is rung again.
+    """Delete what somebody has put into Redis under the name of a queue and is no list. No worker
+    could listen to that queue, or to those that it looks into after it.
     """
     log.warning("What stood in the broker under the name of the queue %s was no list", queue)
     channel.client.delete(*(channel._q_for_pri(queue, step) for step in channel.priority_steps))

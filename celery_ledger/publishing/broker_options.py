@@ -1,4 +1,4 @@
-"""What each kind of broker needs, told by its URL alone: Redis or Valkey, RabbitMQ, Amazon SQS."""
+"""The options of each kind of broker (Redis or Valkey, RabbitMQ, Amazon SQS), chosen by its URL."""
 
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -12,18 +12,19 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def transport_of_a_worker(url: str) -> str | None:
-    """The transport to name to Celery, where it is not the one that the URL names."""
+    """The transport of a worker: the ledger's own for Redis, None for the one of the URL."""
     sturdy = "celery_ledger.celery.transport:SturdyTransport"
     return sturdy if urlsplit(url).scheme in REDIS else None
 
 
 def transport_of_the_bell(url: str) -> str | None:
+    """The transport of the bell: the ledger's own for Redis, None for the one of the URL."""
     ringing = "celery_ledger.celery.transport:RingingTransport"
     return ringing if urlsplit(url).scheme in REDIS else None
 
 
 def for_a_worker(url: str) -> Options:
-    """kombu's transport options of a worker, which waits for its broker."""
+    """kombu's transport options of a worker, whose timeouts may be long."""
     parts = urlsplit(url)
     if parts.scheme in REDIS:
         return {
@@ -31,7 +32,7 @@ def for_a_worker(url: str) -> Options:
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
             "health_check_interval": 25,
-            # a taken bell is in nobody's books but the worker's own (ADR 21)
+            # Redis keeps no list of the bells that a worker has taken (ADR 21)
             "ack_emulation": False,
             "queue_order_strategy": "celery_ledger.celery.transport:QueueOrder",
             "priority_steps": [0],
@@ -43,7 +44,7 @@ def for_a_worker(url: str) -> Options:
 
 
 def for_the_bell(url: str, *, timeout_s: float, region: str | None) -> Options:
-    """kombu's transport options of whoever rings: short, since a request may wait behind it."""
+    """kombu's transport options of the bell. Its timeouts are short: a request may wait for it."""
     parts = urlsplit(url)
     if parts.scheme in REDIS:
         return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "max_retries": 0}
@@ -58,7 +59,7 @@ def for_the_bell(url: str, *, timeout_s: float, region: str | None) -> Options:
 
 
 def queue_arguments(url: str) -> Options | None:
-    """Of each queue, as the broker is to keep it: RabbitMQ's with a majority of its nodes."""
+    """The arguments with which queues are declared: on RabbitMQ as quorum queues, else None."""
     return {"x-queue-type": "quorum"} if urlsplit(url).scheme in AMQP else None
 
 

@@ -1,12 +1,10 @@
-"""Short work, then calls to the outside world, then bulk work in the room that is left: each in a
-queue of its own.
+"""Chooses the queue of a job: one for short work, one for calls to the outside world, one for bulk
+work. Workers look into them in that order (`celery.transport.Patience`).
 
-A job is promised in the queue of whoever promises it, so all that follows from bulk work is bulk
-work. Otherwise the project's `task_routes` may name its queue, and a task that talks to the outside
-world (`atomic=False`) and is not named there goes to OUTSIDE_QUEUE: a server that takes seconds to
-answer holds up others' servers, and not the work that needs only Postgres. A worker that listens to
-all of them hears a bell in one when those before it are empty; or, so that nothing waits for ever,
-when it has heard none there for QUEUE_PATIENCE_S.
+A job that is promised by bulk work is bulk work too. Otherwise the project's `task_routes` may name
+a queue. A task that is not named there and talks to the outside world (`atomic=False`) goes to
+OUTSIDE_QUEUE, so that a slow server holds up only other calls, and not the work that needs nothing
+but Postgres. Any other job goes to the default queue.
 """
 
 from collections.abc import Iterator
@@ -22,14 +20,14 @@ from celery_ledger.models import Job, State
 
 @contextmanager
 def bulk() -> Iterator[None]:
-    """Jobs promised in this block, and all that follow from them, are bulk work."""
+    """Make jobs that are promised in this block bulk work, and all jobs that these promise."""
     with context.bound(queue=ledger_settings.BULK_QUEUE):
         yield
 
 
 def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
-    """The first of Celery's `task_routes`: the queue of whoever promises the job, if it is one that
-    goes on.
+    """The first of Celery's `task_routes`: the queue that the context names, which is the bulk
+    queue inside `bulk()` and in bulk work; None otherwise.
     """
     queue = context.current().get("queue")
     return {"queue": queue} if queue else None
@@ -38,7 +36,7 @@ def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
 def outside(
     name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any
 ) -> dict[str, str] | None:
-    """The last of them: where a task goes that talks to the outside world, unless it was told."""
+    """The last of Celery's `task_routes`: OUTSIDE_QUEUE for a task with `atomic=False`."""
     talks_outside = task is not None and not getattr(task, "atomic", True)
     return {"queue": ledger_settings.OUTSIDE_QUEUE} if talks_outside else None
 

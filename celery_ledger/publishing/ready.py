@@ -1,9 +1,9 @@
-"""Imported before models are, by whatever Celery loads of the ledger: `celery call` and the other
-commands of Celery's program know nothing of Django.
+"""Sets Django up when it is imported. The modules that Celery loads by name import it before any
+model, since `celery call` and other commands of the `celery` program do not set Django up.
 """
 
 import django
 from django.apps import apps
 
-if not apps.ready and not apps.loading:  # in the middle of Django's own setup nobody asks for these
+if not apps.ready and not apps.loading:  # while Django sets itself up, there is nothing to do
     django.setup()

@@ -1,5 +1,5 @@
-"""What a call is refused for, before there is a row: arguments that no row should hold, and options
-that mean nothing.
+"""Checks a call before its row is written: arguments that a row cannot hold, and options that mean
+nothing, are refused.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,13 @@ from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.errors import CannotBeStored
 
-PRIORITY_MAX = 255  # as far as any broker of Celery's goes
+PRIORITY_MAX = 255  # the most that any broker of Celery's has
 
 
 def storable(name: str, args: list[Any]) -> list[Any]:
-    """The arguments, if they are JSON of a size that a row should hold."""
+    """The arguments as they came. Raises CannotBeStored if they are not JSON, or are larger than
+    ARGS_MAX_BYTES (GATHERED_MAX_BYTES if the ledger gives them).
+    """
     try:
         text = text_of(args)
     except ValueError as exc:
@@ -40,20 +42,22 @@ def storable(name: str, args: list[Any]) -> list[Any]:
 
 
 def text_of(value: Any) -> bytes:
-    """As a row would hold it. Raises TypeError for what is no JSON, and ValueError for JSON that
-    would not come back.
+    """The value as the JSON of a row. Raises TypeError if it is not JSON, and ValueError if it
+    would not come back as it was.
     """
     text: str = celery_json.dumps(value, allow_nan=False, ensure_ascii=False)
-    celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
-    if context.is_gathering():  # what a task returned has been looked at, and goes as it is
+    celery_json.loads(text)  # raises for a mapping with Celery's `__type__` that is none of its own
+    if context.is_gathering():  # results of tasks were checked when their jobs were settled
         return text.encode(errors="surrogatepass")
     if "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("a text holds the character NUL")
-    return text.encode()  # which half a surrogate pair does not survive
+    return text.encode()  # raises for half a surrogate pair
 
 
 def refuse_nonsense(name: str, kept: dict[str, Any], priority: Any) -> None:
-    """Celery takes any text for a time, and anything for a time limit or a priority."""
+    """Raise ValueError for a priority, an eta, an `expires` or a time limit that is none. Celery
+    itself takes anything.
+    """
     if type(priority) is not int or abs(priority) > PRIORITY_MAX:
         raise ValueError(
             f"The priority of {name} is no whole number from {-PRIORITY_MAX} to {PRIORITY_MAX}: "
@@ -74,7 +78,9 @@ def refuse_nonsense(name: str, kept: dict[str, Any], priority: Any) -> None:
 
 
 def leaves(step: Signature) -> Iterator[Signature]:
-    """The tasks in a step of a canvas, however they are nested, and those that they link to."""
+    """The signatures of single tasks in a step of a canvas, however nested, and in the callbacks
+    and errbacks of each.
+    """
     named = step["kwargs"]
     match step["task"]:
         case "celery.chain" | "celery.group":
@@ -86,5 +92,5 @@ def leaves(step: Signature) -> Iterator[Signature]:
             yield step
             inner = []
     linked = [step["options"].get(option) or () for option in ("link", "link_error")]
-    for one in chain(inner, *map(maybe_list, linked)):
-        yield from leaves(one)
+    for signature in chain(inner, *map(maybe_list, linked)):
+        yield from leaves(signature)

@@ -1,4 +1,4 @@
-"""Jobs that are promised together: one statement writes the rows of all of them."""
+"""Gathers jobs that are promised in one block, so that one statement writes all their rows."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,24 +13,22 @@ from celery_ledger.models import Job
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A job that was asked for: its row, Celery's id of it, whether there may be one already, and
-    what Celery says when it is written.
-    """
+    """A job that is to be written."""
 
     job: Job
-    id: str
-    once: bool
-    say_after: Callable[[], Any]
+    id: str  # in Celery
+    once: bool  # an id that is taken is no error: that job is the one
+    say_after: Callable[[], Any]  # sends Celery's signal when the row is written
 
 
-Write = Callable[[list[Promise]], None]
+Write = Callable[[list[Promise]], None]  # writes the rows of promises
 
 
 @dataclass
 class _Block:
-    """What waits for its end, and where it began: whether in a transaction, in which savepoints."""
+    """An open block and the promises that are to be written at its end."""
 
-    began_in: tuple[bool, list[str]]
+    began_in: tuple[bool, list[str]]  # what `_here` was when it began
     promises: list[tuple[Write, Promise]] = field(default_factory=list)
 
 
@@ -39,11 +37,12 @@ _block: ContextVar[_Block | None] = ContextVar("ledger_together", default=None)
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Jobs promised in this block are written at its end, by one statement, in the caller's
-    transaction or in one of the block's own. None is when the block is left by an error.
+    """Write the jobs promised in this block at its end, by one statement, in the caller's
+    transaction or a new one. If an error leaves the block, none is written.
 
-    What is promised within a savepoint of the block is written at once, since that savepoint may be
-    rolled back. An id that is taken is found at the end. A block within another is part of it.
+    A job that is promised within a savepoint of the block is written at once, since the savepoint
+    may be rolled back. An id that is taken raises at the end of the block. A block within another
+    is part of that one.
     """
     with transaction.atomic(savepoint=False), gathered():
         yield
@@ -51,8 +50,8 @@ def together() -> Iterator[None]:
 
 @contextmanager
 def gathered() -> Iterator[None]:
-    """As `together`, for a block that touches nothing but jobs: it has a transaction only while it
-    writes them.
+    """As `together`, for a block that does nothing but promise jobs: no transaction is open in it
+    until the jobs are written.
     """
     if _is_open():
         yield
@@ -69,8 +68,8 @@ def gathered() -> Iterator[None]:
 
 
 class Producers:
-    """Celery's producers to the broker, as it takes one for each call, and for all calls of a group
-    together.
+    """Celery's pool of producers. While one is held, jobs are gathered: Celery holds one for a
+    call, or for all calls of a group.
     """
 
     def __init__(self, pool: Any) -> None:
@@ -86,7 +85,9 @@ class Producers:
 
 
 def waits_for_its_block(write: Write, promise: Promise) -> bool:
-    """Whether this promise will be written together with others, by what writes the first."""
+    """Add the promise to the open block, if there is one, to be written at its end by the `write`
+    of the block's first promise. Returns whether there is one.
+    """
     block = _block.get()
     if block is None or not _is_open():
         return False
@@ -95,14 +96,14 @@ def waits_for_its_block(write: Write, promise: Promise) -> bool:
 
 
 def _is_open() -> bool:
-    """Whether there is a block here, and no transaction or savepoint has begun in it."""
+    """Whether there is an open block, and no transaction or savepoint has begun in it."""
     block = _block.get()
     return block is not None and block.began_in == _here()
 
 
 def _here() -> tuple[bool, list[str]]:
-    """The savepoints that are open; a transaction within another that makes none stands there as
-    None.
+    """Whether a transaction is open, and the names of its open savepoints. Django lists None for an
+    `atomic` block without a savepoint; it is left out.
     """
     savepoints = [savepoint for savepoint in connection.savepoint_ids if savepoint]
     return connection.in_atomic_block, savepoints

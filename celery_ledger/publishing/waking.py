@@ -1,5 +1,5 @@
-"""The way to the process of the threads from every process of its worker: a pipe, older than all of
-them.
+"""The pipe by which every process of a worker wakes the worker's process of threads. It is made
+before any of these processes is forked.
 """
 
 import contextlib
@@ -11,32 +11,34 @@ from celery import Celery, Task
 
 log = logging.getLogger(__name__)
 
-WAKE, LEAVE = b"w", b"q"
-_mouth: int | None = None
+WAKE, LEAVE = b"w", b"q"  # the messages: look for due jobs; end when the calls have ended
+_write_end: int | None = None  # of the pipe, a file descriptor
 
 
-def speak_into(mouth: int | None) -> None:
-    """This process and those forked from it reach the threads of their worker by this pipe."""
-    global _mouth  # noqa: PLW0603 - a worker has one such process at a time
-    _mouth = mouth
+def use_pipe(write_end: int | None) -> None:
+    """Let this process, and those forked from it, reach their worker's threads by this pipe."""
+    global _write_end  # noqa: PLW0603 - a worker has one such process at a time
+    _write_end = write_end
 
 
 def are_near() -> bool:
-    """Whether this process belongs to a worker with such a process."""
-    return _mouth is not None
+    """Whether this process belongs to a worker that has a process of threads."""
+    return _write_end is not None
 
 
 def say(word: bytes) -> None:
-    """Write this word into the pipe to the process of threads; nothing where there is none: in a
-    web process, or beside a pool of another kind.
+    """Send WAKE or LEAVE to the process of threads. Nothing happens where there is none: in a web
+    process, or beside a pool that is not of processes.
     """
-    if _mouth is not None:
-        with contextlib.suppress(BlockingIOError):  # then it has enough to hear
-            os.write(_mouth, word)
+    if _write_end is not None:
+        with contextlib.suppress(BlockingIOError):  # a full pipe wakes it as well
+            os.write(_write_end, word)
 
 
 def threaded_tasks(app: Celery) -> dict[str, Task]:
-    """Those whose jobs run in threads. A rate limit is kept by way of the pool."""
+    """The tasks whose jobs run in threads, by name. One with a `rate_limit` does not, although it
+    is `threaded`: that limit is kept in the pool only.
+    """
     return {
         name: task
         for name, task in app.tasks.items()
@@ -44,17 +46,19 @@ def threaded_tasks(app: Celery) -> dict[str, Task]:
     }
 
 
-def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
-    """What a worker does when a bell of a threaded task rings: it wakes the process of the threads,
-    which looks for itself. A job that was lost beside others SHARED_LOSSES times runs in a process
-    of the pool: who of many took the process of the threads down is never known, and there it is.
+def handler_of_bells(task: Any, hand_to_pool: Any, consumer: Any) -> Any:
+    """The consumer's handler of this task's messages: for a threaded task it wakes the process of
+    threads, which looks for due jobs by itself; for any other it is `hand_to_pool`.
+
+    A threaded job that was lost beside others SHARED_LOSSES times goes to the pool, where it is
+    alone in its process: only so can it be known whether it takes its process down.
     """
     if not are_near() or task.name not in threaded_tasks(consumer.app):
-        return by_pool
+        return hand_to_pool
 
     def wake(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
         if message.headers.get("alone"):
-            by_pool(message, body, ack, *rest, **named)
+            hand_to_pool(message, body, ack, *rest, **named)
         else:
             ack(log, consumer.connection_errors)
             say(WAKE)

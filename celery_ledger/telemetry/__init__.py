@@ -1,1 +1,1 @@
-"""The ledger in numbers and spans."""
+"""The ledger in metrics, spans and Celery's events."""

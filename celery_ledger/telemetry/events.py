@@ -1,7 +1,7 @@
 """Celery's events of jobs, for `celery events` and Flower, from a worker with `-E`.
 
-Whoever makes an attempt tells them. Celery's own come from the worker's main process, which sees
-bells: one may be answered with another's job, with several, or with none.
+The process that makes an attempt sends them. Celery's own come from the worker's main process,
+which sees only bells, and a bell may be answered with another job, with several, or with none.
 """
 
 from collections.abc import Iterable
@@ -15,26 +15,24 @@ from celery_ledger.errors import LeaseLost
 from celery_ledger.models import Job
 from celery_ledger.models.error import describe
 
-KINDS = {  # of the end of an attempt, by what the log calls it
+KINDS = {  # of an event, by the outcome of an attempt (`execution.log_entry`)
     "done": "task-succeeded",
     "retry": "task-retried",
     "interrupted": "task-retried",
     "dead": "task-failed",
     "cancelled": "task-revoked",
 }
-_hostname: str | None = None
+_hostname: str | None = None  # the worker's name; None while no events are sent
 
 
-def tell_as(hostname: str | None) -> None:
-    """This process, and those forked from it, tell of their attempts as this worker; None: they do
-    not.
-    """
+def send_as(hostname: str | None) -> None:
+    """Let this process, and those forked from it, send events as this worker; None: send none."""
     global _hostname  # noqa: PLW0603 - a process has one identity, set before it forks
     _hostname = hostname
 
 
 def received(current: Any, request: dict[str, Any]) -> None:
-    """The job was claimed. It is told with what happens next."""
+    """Note that the attempt's job was claimed. The event is sent with the next one."""
     about = {name: request.get(name) for name in ("root_id", "parent_id", "eta", "expires")}
     texts = {"args": request["argsrepr"], "kwargs": request["kwargsrepr"]}
     name = request.get("shadow") or current.task.name
@@ -43,11 +41,13 @@ def received(current: Any, request: dict[str, Any]) -> None:
 
 
 def started(current: Any) -> None:
+    """Send that the attempt's body begins."""
     _note(current, "task-started")
-    _tell(current)
+    _send(current)
 
 
 def ended(current: Any, outcome: str, error: BaseException | None, runtime_s: float) -> None:
+    """Send that the attempt ended, with this outcome of `execution.log_entry`."""
     kind = KINDS.get(outcome)
     if kind is None or _hostname is None or isinstance(error, LeaseLost):
         return
@@ -59,12 +59,12 @@ def ended(current: Any, outcome: str, error: BaseException | None, runtime_s: fl
     else:
         about = _of(describe(error)) if error else {}
     _note(current, kind, **about)
-    _tell(current)
+    _send(current)
 
 
 def lost(app: Any, losses: Iterable[tuple[Job, dict[str, Any], bool]]) -> None:
-    """Jobs that were taken from a process or a worker, why, and whether they are dead of it: told
-    by whoever found that out.
+    """Send the ends of rescued jobs: each a job, the error in its row, and whether it is dead. The
+    rescuer sends them, since the process that ran the job is gone.
     """
     messages = [
         ("task-failed" if is_dead else "task-retried", {"uuid": str(job.pk), **_of(error)})
@@ -72,16 +72,17 @@ def lost(app: Any, losses: Iterable[tuple[Job, dict[str, Any], bool]]) -> None:
         if _wants_events(app.tasks.get(job.task))
     ]
     if messages and _hostname is not None:
-        app.amqp.bell.tell(_hostname, messages)
+        app.amqp.bell.send_events(_hostname, messages)
 
 
 def _of(error: dict[str, Any]) -> dict[str, Any]:
-    """What an event says of an error that a row keeps, in Celery's names."""
+    """The fields of an event that describe this error of a row."""
     exception = f"{error['type']}({error['message']!r})"
     return {"exception": exception, "traceback": error.get("traceback")}
 
 
 def _note(current: Any, kind: str, **about: Any) -> None:
+    """Keep an event of this kind with the attempt, unless no events are to be sent of its task."""
     if _hostname is not None and _wants_events(current.task):
         about |= {"uuid": str(current.claim.id), "timestamp": time()}
         current.events.append((kind, about))
@@ -91,8 +92,10 @@ def _wants_events(task: Any) -> bool:
     return task is None or bool(task.guarded_class.send_events)
 
 
-def _tell(current: Any) -> None:
-    """In a transaction, of several attempts, no socket is opened: it is told with their end."""
+def _send(current: Any) -> None:
+    """Send the attempt's noted events; not inside the transaction of a batch, in which no socket
+    may be opened: there they are sent with its end.
+    """
     if _hostname is not None and current.events and not connection.in_atomic_block:
-        current.task.app.amqp.bell.tell(_hostname, current.events)
+        current.task.app.amqp.bell.send_events(_hostname, current.events)
         current.events = []

@@ -1,6 +1,7 @@
-"""The ledger in numbers, for /metrics. Every statement looks at METRICS_ROWS_MAX rows of an index
-at most, however long the past or the backlog is, so a number that reaches it means "this many or
-more".
+"""The metrics of the ledger, for Prometheus.
+
+Each statement looks at METRICS_ROWS_MAX rows of an index at most, however many jobs wait or have
+ended. So a number that reaches METRICS_ROWS_MAX means "this many or more".
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,8 @@ from celery_ledger.models import Job, Pause, Worker
 from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.telemetry.unheard import unheard
 
-# Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from
-# one to the next: a queue that no worker listens to is seen too.
+# The jobs that wait, by queue and task. The queues are found by going from one to the next in the
+# index, so one to which no worker listens is among them.
 WAITING = """
 WITH RECURSIVE found(name) AS (
     (SELECT queue FROM {jobs}
@@ -36,12 +37,14 @@ SELECT 'waiting', known.name, job.task, count(*), count(*) FILTER (WHERE due_at 
                    AND ring_at >= %(beginning)s ORDER BY ring_at LIMIT %(rows)s) AS job
  GROUP BY 2, 3
 """
+# The jobs in one other state, by queue and task.
 STANDING = """
 SELECT %(state)s, queue, task, count(*)
   FROM (SELECT queue, task FROM {jobs} WHERE state = %(state)s
          ORDER BY {index} LIMIT %(rows)s) AS job
  GROUP BY 2, 3
 """
+# The jobs that ended in the window, by state and task.
 ENDED = """
 SELECT state, task, count(*), sum(retries), sum(losses + shared_losses),
        extract(epoch FROM now() - min(finished_at))::float8
@@ -51,21 +54,21 @@ SELECT state, task, count(*), sum(retries), sum(losses + shared_losses),
  GROUP BY 1, 2
 """
 ROWS = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = '{jobs}'::regclass"
-OTHER = "(other)"
+OTHER = "(other)"  # the label of all tasks beyond METRICS_TASKS_MAX
 
 
 def named(number: str) -> str:
-    """As Prometheus is told of it."""
+    """The name of this metric, with METRICS_PREFIX."""
     return f"{ledger_settings.METRICS_PREFIX}_{number}"
 
 
 def metric_families() -> Iterator[Metric]:
-    """What waits, runs, has died and has ended; and who works."""
+    """Every metric of the ledger, for a collector of prometheus_client."""
     waiting = _rows(WAITING, queues=ledger_settings.METRICS_QUEUES_MAX, beginning=BEGINNING)
-    by_id = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
-    standing = [
-        row for state, index in by_id.items() for row in _rows(STANDING, state=state, index=index)
-    ]
+    columns = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
+    standing: list[tuple[Any, ...]] = []
+    for state, column in columns.items():  # by which an index of that state is sorted
+        standing += _rows(STANDING, state=state, index=column)
     yield from _standing([*(row[:4] for row in waiting), *standing])
     yield from _due(waiting)
     yield from _ended(_rows(ENDED, window=ledger_settings.METRICS_WINDOW))
@@ -88,6 +91,7 @@ def _rows(statement: str, *, index: str = "", **values: Any) -> list[tuple[Any, 
 
 
 def _standing(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
+    """The number of jobs; each row is a state, a queue, a task and a number."""
     text = (
         "Jobs that wait, run, are dead or cancelled; "
         f"of each at most {ledger_settings.METRICS_ROWS_MAX} are counted"
@@ -99,6 +103,9 @@ def _standing(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
 
 
 def _due(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
+    """The number of due jobs of each queue, and the age of the oldest in seconds. Each row is one
+    of WAITING.
+    """
     due = GaugeMetricFamily(named("jobs_due"), "Waiting jobs whose time has come", labels=["queue"])
     age = GaugeMetricFamily(
         named("jobs_oldest_due_seconds"),
@@ -107,12 +114,10 @@ def _due(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
     )
     queues: dict[str, tuple[int, float]] = {}
     for _, queue, _, _, number, oldest_s in rows:
-        seen = queues.get(queue, (0, 0.0))
-        queues[queue] = seen[0] + number, max(seen[1], oldest_s)
-    for queue, (number, oldest_s) in {
-        current_app.conf.task_default_queue: (0, 0.0),
-        **queues,
-    }.items():
+        before, older_s = queues.get(queue, (0, 0.0))
+        queues[queue] = before + number, max(older_s, oldest_s)
+    always = {current_app.conf.task_default_queue: (0, 0.0)}
+    for queue, (number, oldest_s) in {**always, **queues}.items():
         due.add_metric([queue], number)
         age.add_metric([queue], oldest_s)
     yield due
@@ -136,7 +141,9 @@ def _paused() -> Metric:
 
 
 def _ended(rows: list[tuple[Any, ...]]) -> Iterator[Metric]:
-    """Counted in a window, since an exact count of all that has ever ended would read it all."""
+    """The numbers of jobs that ended within METRICS_WINDOW, of their retries and their losses; and
+    the window in seconds. To count all that ever ended would read the whole table.
+    """
     labels = ["state", "task"]
     lately = f"in the last {named('jobs_ended_window_seconds')}"
     ended = GaugeMetricFamily(named("jobs_ended"), f"Jobs that ended {lately}", labels=labels)
@@ -151,9 +158,9 @@ def _ended(rows: list[tuple[Any, ...]]) -> Iterator[Metric]:
             family.add_metric([state, task], number)
     yield from (ended, retries, losses)
     is_cut = sum(row[2] for row in rows) >= ledger_settings.METRICS_ROWS_MAX
-    window_s = (
-        max(row[5] for row in rows) if is_cut else ledger_settings.METRICS_WINDOW.total_seconds()
-    )
+    window_s = ledger_settings.METRICS_WINDOW.total_seconds()
+    if is_cut:
+        window_s = max(row[5] for row in rows)
     text = (
         f"The window of {named('jobs_ended')}; "
         f"shorter when {ledger_settings.METRICS_ROWS_MAX} jobs ended in less"
@@ -165,19 +172,17 @@ Counted = tuple[tuple[str, ...], tuple[int, ...]]  # labels, of which the last i
 
 
 def _few_tasks(counted: list[Counted]) -> Iterator[Counted]:
-    """Whatever names tasks have had, METRICS_TASKS_MAX become labels: the most frequent ones. The
-    rest is one more.
+    """Sum these up so that no more than METRICS_TASKS_MAX tasks become labels: those with the
+    highest numbers. All others are summed under OTHER.
     """
     weight: dict[str, int] = {}
     for (*_, task), numbers in counted:
         weight[task] = weight.get(task, 0) + numbers[0]
-    kept = set(
-        sorted(weight, key=lambda task: (-weight[task], task))[: ledger_settings.METRICS_TASKS_MAX]
-    )
+    by_weight = sorted(weight, key=lambda task: (-weight[task], task))
+    kept = set(by_weight[: ledger_settings.METRICS_TASKS_MAX])
     summed: dict[tuple[str, ...], tuple[int, ...]] = {}
     for (*labels, task), numbers in counted:
         key = (*labels, task if task in kept else OTHER)
-        summed[key] = tuple(
-            map(sum, zip(numbers, summed.get(key, (0,) * len(numbers)), strict=True))
-        )
+        before = summed.get(key, (0,) * len(numbers))
+        summed[key] = tuple(map(sum, zip(numbers, before, strict=True)))
     yield from sorted(summed.items())

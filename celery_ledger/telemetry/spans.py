@@ -1,10 +1,11 @@
-"""What `celery_ledger.telemetry.tracing` does when it is asked to. Imports the optional package.
+"""Makes and sends spans; `celery_ledger.telemetry.tracing` imports it only if it is to, since it
+needs the optional package.
 
-What ties spans together is the `traceparent` of the context (W3C Trace Context), which a job's row
-keeps: it outlives the broker and every retry. The spans are our own, and there is no
-instrumentation of Django or Celery: that one records paths, which hold tokens, and hangs on signals
-that the ledger's way to publish never sends. The sender is a thread of its own, begun with a
-process's first span, so that no pool process inherits one.
+Spans are tied together by the `traceparent` of the context (W3C Trace Context). A job's row keeps
+it, so it outlives the broker and every retry. OpenTelemetry's own instrumentation of Django and
+Celery is not used: it records paths, which may hold tokens, and needs signals that the ledger does
+not send. Spans are sent by a thread that begins with a process's first span, so that no process of
+a pool inherits it.
 """
 
 import threading
@@ -56,7 +57,7 @@ def around(name: str, kind: str, about: dict[str, Any]) -> Iterator[None]:
 
 
 def provider() -> TracerProvider:
-    """This process's, made with its first span."""
+    """The provider of this process, which is made with its first span."""
     global _provider  # noqa: PLW0603 - there is one sender per process
     with _lock:
         if _provider is None:
@@ -73,7 +74,9 @@ def provider() -> TracerProvider:
 
 
 def send_what_is_left(**_: Any) -> None:
-    """A pool process ends without Python's own exit."""
+    """Send the spans that were not sent yet. A process of a pool ends without Python's own exit, in
+    which the provider would do it.
+    """
     if _provider is not None:
         _provider.force_flush(timeout_millis=ledger_settings.OTLP_TIMEOUT_S * 1000)
 

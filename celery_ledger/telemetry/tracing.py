@@ -1,5 +1,5 @@
-"""Spans of OpenTelemetry, when OTEL_EXPORTER_OTLP_ENDPOINT is set: a request and all jobs that it
-led to, one trace.
+"""Spans of OpenTelemetry, if the setting OTLP_ENDPOINT names a collector. A request and all jobs
+that it leads to are one trace.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from celery_ledger.conf import ledger_settings
 
 @contextmanager
 def span(name: str, kind: Literal["SERVER", "CONSUMER"]) -> Iterator[dict[str, Any]]:
-    """A span around the block, and what the block puts into the mapping is told of it.
+    """Make a span around the block, if spans are made at all.
 
-    `name` renames the span, `failed` marks it as an error; neither the error's text nor its trace
-    is told.
+    The block gets a dictionary and puts the span's attributes into it. Two names are special: a
+    `name` renames the span, and a true `failed` marks it as an error. An error that leaves the
+    block is not recorded, neither its text nor its traceback.
     """
     about: dict[str, Any] = {}
     if not ledger_settings.OTLP_ENDPOINT:
         yield about
         return
-    with import_module("celery_ledger.telemetry.spans").around(
-        name, kind, about
-    ):  # which needs the optional package
+    spans = import_module("celery_ledger.telemetry.spans")  # needs the optional package
+    with spans.around(name, kind, about):
         yield about

@@ -1,4 +1,4 @@
-"""Due but unheard: jobs that nobody begins, beside workers that serve their queue and are idle."""
+"""Finds queues whose due jobs nobody begins, although a worker that serves them is idle."""
 
 from datetime import timedelta
 
@@ -12,21 +12,22 @@ from celery_ledger.publishing.waking import threaded_tasks
 
 
 def unheard() -> dict[str, timedelta]:
-    """Of each such queue, for how long the oldest of these jobs has been due.
+    """For each such queue, how long its oldest due job has been due.
 
-    A worker cures itself of it (`worker.hearing`), so it is there for a minute at most.
+    The worker notices it too and cures itself (`worker.hearing`), so it lasts a minute at most.
     """
     quiet = Worker.objects.quiet().values_list("queues", flat=True)
     served = {name for names in quiet for name in names or ()}
     served -= Pause.objects.names(PauseKind.QUEUE)
     current_app.loader.import_default_modules()
-    tasks = {*current_app.tasks} - {*threaded_tasks(current_app)}  # whose threads may all be busy
+    # threads are left out: they may all be busy while a process of the pool is idle
+    tasks = {*current_app.tasks} - {*threaded_tasks(current_app)}
     tasks -= Pause.objects.names(PauseKind.TASK)
     due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
-    found = {}
+    ages = {}
     for queue in sorted(served):
         first = due.filter(queue=queue).by_bell()[: ledger_settings.METRICS_ROWS_MAX]
         age = first.aggregate(age=Now() - Min("due_at"))["age"]
         if age is not None:
-            found[queue] = age
-    return found
+            ages[queue] = age
+    return ages

@@ -1,3 +1,3 @@
-"""Calls to the outside world that take seconds and no process: jobs of `threaded` tasks run in
-threads of one process, beside the pool.
+"""Runs jobs of `threaded` tasks, which wait for other servers, in threads of one process beside the
+pool.
 """

@@ -1,5 +1,5 @@
-"""The worker's main process starts the process of the threads, wakes it, and starts another when it
-has ended.
+"""The boot step that starts the process of threads, kills it when it is frozen, and starts another
+when it has ended.
 """
 
 import logging
@@ -14,28 +14,29 @@ from celery import bootsteps, signals
 
 from celery_ledger.celery.consumer import has_processes
 from celery_ledger.conf import ledger_settings
-from celery_ledger.publishing.waking import LEAVE, say, speak_into, threaded_tasks
+from celery_ledger.publishing.waking import LEAVE, say, threaded_tasks, use_pipe
 from celery_ledger.threads.process import serve_in_threads
 
 log = logging.getLogger(__name__)
 
 
 class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Beside a pool of processes. With any other pool, and without a threaded task, there is none,
-    and those jobs run where all others do.
+    """Runs in the worker's main process, if its pool is one of processes and a task is threaded.
+
+    With any other pool there is no process of threads, and jobs of threaded tasks run in the pool.
     """
 
     requires = ("celery.worker.components:Pool", "celery_ledger.worker.clock:ClockStep")
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._ears, self._mouth = os.pipe()  # before any process is forked
-        os.set_blocking(self._mouth, False)
+        self._read_end, self._write_end = os.pipe()  # before any process is forked
+        os.set_blocking(self._write_end, False)
         self._parent = parent
         self._process: Any = None
-        self._leaving_at = 0.0
+        self._leaving_at = 0.0  # by the monotonic clock; 0 while it need not leave
         if self.include_if(parent):
-            speak_into(self._mouth)
+            use_pipe(self._write_end)
         signals.worker_shutting_down.connect(self._leave, sender=parent.hostname)
         signals.worker_shutdown.connect(self._join, sender=parent)
 
@@ -48,7 +49,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.timer.call_repeatedly(ledger_settings.THREADS_WATCH_S, self._look)
 
     def stop(self, parent: Any) -> None:
-        """Its calls end while the pool's jobs do."""
+        """Let its calls end, while Celery waits for the jobs of the pool."""
         self._leave()
 
     def terminate(self, parent: Any) -> None:
@@ -60,19 +61,22 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
             os.kill(self._process.pid, signal.SIGKILL)
 
     def _start(self) -> None:
-        self._pulse, self._felt, self._silent = mmap(-1, 1), 0, 0
-        pipes = {"ears": self._ears, "mouth": self._mouth, "pulse": self._pulse}
+        self._pulse = mmap(-1, 1)  # a byte that the process changes as long as it moves
+        self._felt, self._silent = 0, 0  # its newest value, and how many looks found it unchanged
+        shared = {"read_end": self._read_end, "write_end": self._write_end, "pulse": self._pulse}
         self._process = billiard.get_context("fork").Process(
             target=serve_in_threads,
             args=(self._parent.app, self._parent.hostname),
-            kwargs=pipes,
+            kwargs=shared,
             name="ledger-threads",
             daemon=True,
         )
         self._process.start()
 
     def _look(self) -> None:
-        """Once a second: one that has ended is followed by another, one that is frozen is ended."""
+        """Kill the process if it has not moved for THREADS_SILENCE_S, and start another if it has
+        ended. It is called every THREADS_WATCH_S.
+        """
         if self._leaving_at:
             return
         beat = self._pulse[0]
@@ -94,7 +98,9 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
             say(LEAVE)
 
     def _join(self, **_: Any) -> None:
-        """The last words of the worker come after it: what it has not finished is given back."""
+        """Wait for the process until DRAIN_S are over, then kill it. The clock gives its unfinished
+        jobs back afterwards.
+        """
         if self._process is not None:
             until = self._leaving_at + ledger_settings.DRAIN_S
             while self._process.is_alive() and monotonic() < until:

@@ -1,1 +1,1 @@
-"""What a worker's main process does beside the pool: the clock, and how it stops."""
+"""The parts of a worker's main process beside its pool: the clock, and the way it stops."""

@@ -1,8 +1,9 @@
-"""The clock of every worker: it beats, rescues lost jobs, rings due ones and prunes old ones.
+"""The clock of every worker. Once a second it beats, rescues lost jobs, rings due ones, promises
+scheduled ones and prunes old ones.
 
-It runs in a thread of the worker's main process, so that it goes on while the broker is away. Any
-number of clocks is harmless: an advisory lock gives one of them the lead in each piece of
-work, and rows that somebody holds are skipped.
+It runs in a thread of the worker's main process, so that it goes on while the broker is away. There
+may be any number of clocks: an advisory lock lets one of them lead in each piece of work, and rows
+that another one has locked are skipped.
 """
 
 import logging
@@ -20,7 +21,7 @@ from celery_ledger.celery.beat import NO_BEAT
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.claiming import work_as
 from celery_ledger.models import Job
-from celery_ledger.telemetry.events import tell_as
+from celery_ledger.telemetry.events import send_as
 from celery_ledger.worker import shutdown
 from celery_ledger.worker.hearing import Hearing
 from celery_ledger.worker.heartbeat import Heartbeat
@@ -33,6 +34,7 @@ from celery_ledger.worker.scheduler import Scheduler
 log = logging.getLogger(__name__)
 
 
+# a process that was forked in the middle of a tick would share its connection to Postgres
 _no_fork_during_a_tick = threading.Lock()
 os.register_at_fork(
     before=_no_fork_during_a_tick.acquire,
@@ -42,7 +44,7 @@ os.register_at_fork(
 
 
 class Clock:
-    """What one worker does once a second for the whole ledger."""
+    """The parts of one worker's clock, and what they do in a tick."""
 
     def __init__(self, app: Celery, *, worker: UUID, name: str) -> None:
         self.worker = worker
@@ -52,18 +54,18 @@ class Clock:
         self.ringer = Ringer(app)
         self.lines = Lines(app)
         self.pruner = Pruner()
-        self.hearing: Hearing | None = None  # of a worker whose pool and consumer can be seen
-        self._busy_at = monotonic()
+        self.hearing: Hearing | None = None  # None without a worker around, in tests
+        self._busy_at = monotonic()  # when a job was last seen to run here
 
     def tick(self) -> None:
-        """One round. Raises DatabaseError when Postgres is in trouble; the next round starts
-        afresh.
+        """Do everything once. Raises DatabaseError or InterfaceError when Postgres is in trouble;
+        the next tick does all of it anew.
         """
         hearing = self.hearing
         self.heartbeat.beat(*(hearing.queues, hearing.quiet_s) if hearing else ())
         self.rescuer.rescue_from_lost_children()
         self.shorten_the_stop()
-        self.ringer.ring()  # before what may stumble, or wait for somebody's lock
+        self.ringer.ring()  # before any part that may fail, or wait for a lock
         if hearing:
             hearing.look(self.ringer.queued)
         if monotonic() >= self.heartbeat.patient_until:
@@ -73,8 +75,8 @@ class Clock:
         self.pruner.prune_now_and_then()
 
     def shorten_the_stop(self) -> None:
-        """A worker that is told to stop and has held no job for DRAIN_IDLE_S need not wait for its
-        pool.
+        """Let a stopping worker wait for its pool no longer, once no job has run here for
+        DRAIN_IDLE_S.
         """
         if not shutdown.has_begun() or Job.objects.running_at(self.worker).exists():
             self._busy_at = monotonic()
@@ -83,12 +85,14 @@ class Clock:
 
 
 class ClockThread(threading.Thread):
-    """Ticks until told to stop; trouble with Postgres is logged once and waited out."""
+    """The thread that ticks until it is told to stop. Trouble with Postgres is logged once; the
+    ticks go on.
+    """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(name="ledger-clock", daemon=True)
         self.clock = clock
-        self.ticked = threading.Event()
+        self.ticked = threading.Event()  # the first tick is over
         self._told_to_stop = threading.Event()
 
     def run(self) -> None:
@@ -115,10 +119,10 @@ class ClockThread(threading.Thread):
 
 
 class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Celery starts the clock with the worker.
+    """The boot step that starts the clock with the worker.
 
-    The last words (`leave`) wait for Celery's worker_shutdown: only then are the pool's processes
-    gone.
+    The worker signs off (`_leave`) at Celery's signal `worker_shutdown`, when the processes of its
+    pool are gone.
     """
 
     def __init__(self, parent: Any, **options: Any) -> None:
@@ -129,22 +133,23 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.clock = self.clock
         self.clock.hearing = Hearing(parent, self.clock.worker)
         work_as(self.clock.worker)
-        tell_as(parent.hostname if parent.task_events else None)
+        send_as(parent.hostname if parent.task_events else None)
 
     def start(self, parent: Any) -> None:
         self._thread = ClockThread(self.clock)
         self._thread.start()
-        # a claim before the first beat would look like a silent worker's
+        # a job that was claimed before the first beat would look like one of a silent worker
         self._thread.ticked.wait(timeout=ledger_settings.CLOCK_FIRST_TICK_S)
         signals.worker_shutdown.connect(self._leave, sender=parent)
 
     def stop(self, parent: Any) -> None:
-        """Goes on ticking while running jobs finish."""
+        """Nothing: the clock goes on while running jobs finish."""
 
     def terminate(self, parent: Any) -> None:
-        """Goes on ticking while running jobs finish."""
+        """Nothing: the clock goes on while running jobs finish."""
 
     def _leave(self, **_: Any) -> None:
+        """Stop the clock, and give back the jobs that did not finish."""
         self._thread.stop()
         try:
             self.clock.rescuer.leave()

@@ -1,16 +1,16 @@
-"""Never deaf: a worker that lives and has idle processes begins what is due, or it is cured.
+"""Finds a deaf worker, one that lives and has idle processes but begins no due job, and cures it.
 
-Celery, kombu and billiard each keep books of what was fetched, handed to a process and answered. A
-fault at a bad moment may leave an entry there for ever: a place that is never given back, a pipe
-that nobody reads, a process that is stopped, a queue that nobody listens to. Such a worker beats,
-and begins nothing. So its clock compares what Postgres has due with what the worker does, whatever
-those books say, and cures it in steps: it rings, it lets the consumer connect anew (which empties
-the books), it replaces the processes that have nothing to do, and at last it ends, so that the
-platform starts it anew.
+Celery, kombu and billiard each keep records of what was fetched, handed to a process and answered.
+A fault at a bad moment may leave a wrong record for ever: a place that is never given back, a pipe
+that nobody reads, a process that is stopped, a queue that nobody listens to. Such a worker beats
+and begins nothing. So its clock compares the due jobs in Postgres with what the worker does,
+whatever those records say. It cures the worker in steps: it rings; it lets the consumer connect
+anew, which empties the records; it kills the idle processes, to be replaced; at last it ends the
+worker, so that the platform starts it anew.
 
-A worker is not deaf while its processes are busy, it is told to stop, or Postgres or the broker is
-away; and nothing is due that waits for its time, its slot, a task or a queue that this worker does
-not know, or for the process of its threads, which looks into Postgres by itself.
+A worker is not deaf while all its processes are busy, while it starts or stops, or while Postgres
+or the broker is away. Jobs do not count as due that wait for their time or slot, are paused, are of
+a task or queue that this worker does not know, or run in its threads, which look by themselves.
 """
 
 import logging
@@ -37,36 +37,39 @@ log = logging.getLogger(__name__)
 
 
 class Deaf(ConnectionError):
-    """To Celery's consumer as good as a broken line: it connects anew."""
+    """Raised in Celery's consumer, which takes it for a broken connection and connects anew."""
 
 
 class Hearing:
-    """Finds that this worker begins nothing though work is due, and cures it step by step. It runs
-    in the clock; what Celery keeps belongs to the main thread, and is only read here.
+    """Watches the worker `parent` from its clock's thread.
+
+    What Celery records belongs to the main thread, and is only read here.
     """
 
     def __init__(self, parent: Any, worker: UUID) -> None:
         self.parent = parent
         self.worker = worker
         self.cures = (self._ring, self._connect_anew, self._replace_idle_processes, self._end)
-        self._looked_at = self._begun_at = monotonic()
-        self._begun = 0
+        self._looked_at = self._begun_at = monotonic()  # the newest look; when a job last began
+        self._begun = 0  # how many jobs have begun here
         self._held: dict[str, float] = {}  # bells beside an idle process, and since when
-        self._step, self._cured_at = 0, 0.0
-        self._ends_at: float | None = None
+        self._step, self._cured_at = 0, 0.0  # the next cure, and when the newest one was
+        self._ends_at: float | None = None  # when the worker is killed, if it is to end
 
     @property
     def queues(self) -> list[str]:
-        """Those it serves."""
+        """The names of the queues that the worker serves."""
         return list(self.parent.app.amqp.queues.consume_from)
 
     @property
     def quiet_s(self) -> float:
-        """For how long it has begun nothing, though a process of it was idle."""
+        """The seconds for which the worker has begun no job, though a process was idle."""
         return self._looked_at - self._begun_at
 
     def look(self, queued: Mapping[str, int | None]) -> None:
-        """Once a tick, with the number of bells in each queue, as far as the broker says it."""
+        """Look whether the worker is deaf, and take the next cure if so. `queued` is the number of
+        bells in each queue, or None if the broker did not answer. It is called once a tick.
+        """
         now, before = monotonic(), self._looked_at
         self._looked_at = now
         if self._starts_or_stops(now):
@@ -74,7 +77,7 @@ class Hearing:
             return
         begun, self._begun = self._begun, state.all_total_count[0]
         is_away = None in queued.values()
-        was_away = now - before > ledger_settings.DEAF_S / 2  # we, or Postgres
+        was_away = now - before > ledger_settings.DEAF_S / 2  # this machine, or Postgres
         if is_away or was_away or len(self._busy()) >= self.parent.pool.num_processes:
             self._begin_anew(now)
         elif begun != self._begun:
@@ -89,7 +92,11 @@ class Hearing:
         self._held = {}
 
     def _starts_or_stops(self, now: float) -> bool:
-        """One that Celery ends of itself, after an error, is given the time of a polite stop."""
+        """Whether the worker starts or stops, and so need not begin jobs.
+
+        A worker that Celery ends by itself, after an error, is told to stop as by the platform, and
+        is killed when it has not ended after STOP_S.
+        """
         is_ending = self.parent.blueprint.state in (CLOSE, TERMINATE)
         has_ended = is_ending and has_processes(self.parent)
         if has_ended and self._ends_at is None and not shutdown.has_begun():
@@ -109,8 +116,8 @@ class Hearing:
         return ledger_settings.DEAF_S if self._is_connected else ledger_settings.DEAF_RECONNECT_S
 
     def _busy(self) -> list[int]:
-        """The processes that are at work, by Postgres; and those that Celery says are, as long as
-        their time limits agree: when its job is done, a body may go on.
+        """The pids of the busy processes: those that run a job by Postgres, and those that do by
+        Celery, within the time limit of what they do. A body may go on when its job is done.
         """
         running = self.parent.clock.rescuer.mine().values_list("pid", flat=True)
         busy = [pid for pid in {*running} if pid in self._pids]
@@ -122,27 +129,30 @@ class Hearing:
 
     @property
     def _pids(self) -> set[int]:
+        """The pids of the pool's processes, or our own for a pool without any."""
         return {*self.parent.pool.info.get("processes", [os.getpid()])}
 
     def _note_held(self, now: float) -> None:
+        """Note the bells that were fetched and that no process works at, each since when."""
         held = _copied(state.reserved_requests) - _copied(state.active_requests)
         self._held = {request.id: self._held.get(request.id, now) for request in held}
 
     def _due(self, *, limit: int) -> list[Job]:
-        """Jobs that its pool could have begun long ago, of each of its queues so many."""
+        """Up to `limit` jobs of each queue that the pool could have begun DEAF_S ago."""
         ringer = self.parent.clock.ringer
         tasks = {*self.parent.app.tasks} - {*ringer.unrung} - Pause.objects.names(PauseKind.TASK)
         due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
         queues = [queue for queue in self.queues if queue not in ringer.paused]
-        some = (due.filter(queue=queue).by_bell()[:limit] for queue in queues)
-        return [job for jobs in some for job in jobs.defer("args", "result")]
+        of_queues = [due.filter(queue=queue).by_bell()[:limit] for queue in queues]
+        return [job for jobs in of_queues for job in jobs.defer("args", "result")]
 
-    # --- cures, each when the one before it has not helped ----------------------------------------
+    # --- cures, each when the one before it has not helped; the log shows their docstrings --------
 
     def _cure(self, now: float, deaf_s: float) -> None:
+        """Take the next cure, after the worker has been deaf for so long."""
         if now - self._cured_at > ledger_settings.DEAF_AGAIN_S:
             self._step = 0
-        if self._held:  # they have been rung
+        if self._held:  # their bells have come, so to ring is no cure
             self._step = max(self._step, self.cures.index(self._connect_anew))
         if not self._is_connected:
             self._step = self.cures.index(self._end)
@@ -176,7 +186,9 @@ class Hearing:
         self._tell_to_stop(self._looked_at)
 
     def _tell_to_stop(self, now: float) -> None:
-        """As the platform would: what runs may finish (`worker.shutdown`)."""
+        """Begin a stop as the platform does: running jobs may finish (`worker.shutdown`). After
+        STOP_S the worker is killed.
+        """
         self._ends_at = now + ledger_settings.STOP_S
         parent = self.parent
         signals.worker_shutting_down.send(parent.hostname, sig="", how="Warm", exitcode=EX_FAILURE)
@@ -187,7 +199,7 @@ def _break_the_line() -> None:
 
 
 def _copied(requests: Any) -> set[Any]:
-    """Of a set that the main thread may change meanwhile."""
+    """A copy of this set, which the main thread may change at the same time."""
     while True:
         with suppress(RuntimeError):
             return set(requests)

@@ -1,4 +1,4 @@
-"""The heartbeat: by it the other workers know that this one lives."""
+"""The heartbeat of a worker: the row by which other workers see that it lives."""
 
 import os
 from time import monotonic
@@ -9,20 +9,19 @@ from celery_ledger.models import Worker
 
 
 class Heartbeat:
-    """Writes the beat of one worker, and finds where it left a gap."""
+    """Writes the beats of one worker, and notices gaps between them."""
 
     def __init__(self, worker: UUID, name: str) -> None:
         self.worker = worker
         self.name = name
-        self.patient_until = 0.0  # till then nobody else is taken for silent
+        self.patient_until = 0.0  # by the monotonic clock: until then no worker is taken for silent
         self._beat_at: float | None = None
 
     def beat(self, queues: list[str] | None = None, quiet_s: float = 0) -> None:
-        """Tell the others that this worker lives.
+        """Write that this worker lives, which queues it serves, and for how long it was quiet.
 
-        After a gap in our own beats, Postgres or this machine was away, and the other workers look
-        silent through no fault of theirs: they get the time to beat again before anybody takes
-        their jobs.
+        After a gap in our own beats Postgres or this machine was away, and other workers may look
+        silent without being so. They get WORKER_SILENCE_S to beat before their jobs are rescued.
         """
         Worker.objects.beat(
             self.worker, name=self.name, pid=os.getpid(), queues=queues, quiet_s=quiet_s

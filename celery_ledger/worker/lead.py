@@ -1,15 +1,15 @@
-"""Of many clocks one leads a piece of work, and the others leave it alone."""
+"""Lets one of all clocks do a piece of work, while the others leave it alone."""
 
 from django.db import connection
 
 from celery_ledger.conf import ledger_settings
 
-LEAD = 0x6B616974  # the advisory locks of the clocks
+LEAD = 0x6B616974  # the first key of the clocks' advisory locks
 
 
 def we_lead(work: str) -> bool:
-    """False while another clock does the same work; then it is done for us too. One that froze
-    loses the lead after LEAD_S, and does not keep the others from the work.
+    """Whether this clock does that work now, until its transaction ends; False while another clock
+    does it. A clock that freezes in the lead loses it after LEAD_S, with its session.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,5 +1,7 @@
-"""The lines: whoever should have brought the next one in line may have died between its commit and
-that, or Postgres was away. A clock looks for lines of which nobody that runs has word.
+"""Looks for lines (of jobs that wait for a place of their key) whose next job nobody will bring.
+
+The process that should have brought it may have died between its commit and that, or Postgres was
+away at that moment.
 """
 
 from time import monotonic
@@ -11,21 +13,24 @@ from celery_ledger.models import Job
 
 
 class Lines:
+    """The clock's part that brings the next job of such a line."""
+
     def __init__(self, app: Celery) -> None:
         self.app = app
         self._after = ""  # the key at which the newest look has ended
         self._looked_at = monotonic()
 
     def look_now_and_then(self) -> None:
-        """Every LIMIT_SWEEP_S, where a task is limited so."""
+        """Look every LIMIT_SWEEP_S, if any task has a `concurrency`."""
         if monotonic() - self._looked_at >= ledger_settings.LIMIT_SWEEP_S:
             self._looked_at = monotonic()
             if any(getattr(task, "concurrency", None) for task in self.app.tasks.values()):
                 self.look()
 
     def look(self) -> None:
-        """At the next LIMIT_SWEEP_KEYS lines: where no running job has word, one is brought.
-        Should somebody have just ended and bring one too, the second stands in line again.
+        """Look at the next LIMIT_SWEEP_KEYS lines, and bring the next job of each in which no
+        running job has word. If a job that has just ended brings one too, the second gets in line
+        again.
         """
         number = ledger_settings.LIMIT_SWEEP_KEYS
         lines = Job.objects.lines(after=self._after, number=number)

@@ -1,4 +1,4 @@
-"""The pruner: deletes what ended long ago, batch by batch."""
+"""The pruner: deletes old rows, batch by batch."""
 
 from time import monotonic
 from typing import Any
@@ -13,23 +13,27 @@ from celery_ledger.worker.lead import we_lead
 
 
 class Pruner:
+    """The clock's part that deletes rows that are older than KEEP."""
+
     def __init__(self) -> None:
         self.pruned_at = monotonic()
 
     def prune_now_and_then(self) -> None:
-        """Every PRUNE_EVERY_S, and at each call while there is more than one call takes."""
+        """Prune every PRUNE_EVERY_S; and at each call, as long as one call does not delete all."""
         if monotonic() - self.pruned_at >= ledger_settings.PRUNE_EVERY_S and self.prune_all():
             self.pruned_at = monotonic()
 
     def prune_all(self) -> bool:
-        """Prune batch by batch. False when PRUNE_BATCHES were not enough: the next tick goes on."""
+        """Delete up to PRUNE_BATCHES batches. False when that was not enough; the next tick goes
+        on.
+        """
         return any(
             self.prune() < ledger_settings.BATCH for _ in range(ledger_settings.PRUNE_BATCHES)
         )
 
     def prune(self) -> int:
-        """Delete a batch each of the jobs, workers, chords and groups that ended long ago, and of
-        the rates whose time has passed; the size of the largest.
+        """Delete a batch each of old jobs, workers, chords and groups, and of rates that say
+        nothing any more. Returns the size of the largest batch; 0 if another clock prunes.
         """
         with transaction.atomic():
             if not we_lead("prune"):
@@ -45,7 +49,7 @@ class Pruner:
 
 
 def _delete_some(old: QuerySet[Any]) -> int:
-    """Delete up to BATCH of these rows."""
+    """Delete up to BATCH of these rows; return how many."""
     ids = list(old.values_list("pk", flat=True)[: ledger_settings.BATCH])
     old.filter(pk__in=ids).delete()
     return len(ids)

@@ -1,4 +1,4 @@
-"""The rescuer: gives back the jobs of processes that died, of workers that fell silent, and those
+"""The rescuer: gives back the jobs of processes that died and of workers that fell silent, and jobs
 past their lease.
 """
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Rescuer:
-    """Of one worker, for its own processes and for all the others."""
+    """The clock's part that lets lost jobs wait again, or be dead."""
 
     def __init__(self, app: Celery, worker: UUID) -> None:
         self.app = app
@@ -43,13 +43,13 @@ class Rescuer:
         return Job.objects.filter(lease_until__gte=self._low_water.mark)
 
     def rescue_from_lost_children(self) -> int:
-        """Give back the jobs of our own pool processes that have died.
+        """Give back the jobs of this worker's processes that have died; return how many.
 
-        While the worker stops, the platform has told its processes to end: that is no fault of the
-        job.
+        While the worker stops they count as no losses, since the platform ends its processes.
         """
         mine = self.mine()
-        gone = {pid for pid in set(mine.values_list("pid", flat=True)) if pid and _has_exited(pid)}
+        pids = set(mine.values_list("pid", flat=True))
+        gone = {pid for pid in pids if pid and _has_exited(pid)}
         if not gone:
             return 0
         return self._give_back(
@@ -60,14 +60,16 @@ class Rescuer:
         )
 
     def rescue(self) -> int:
-        """Give back the jobs of workers that fell silent, and those past their lease."""
+        """Give back the jobs of workers that fell silent, and jobs past their lease; return how
+        many.
+        """
         return self._give_back(
             self._running().lost(), "its worker fell silent or its lease ran out"
         )
 
     def leave(self) -> None:
-        """The worker has stopped: what it did not finish waits again at once, and it counts as no
-        loss.
+        """Sign the worker off when it has stopped: its unfinished jobs wait again, due now, and no
+        loss is counted. Its row is deleted.
         """
         with transaction.atomic():
             mine = Job.objects.running_at(self.worker).take_for_rescue(ledger_settings.BATCH)
@@ -79,24 +81,26 @@ class Rescuer:
     def _give_back(
         self, lost: JobQuerySet, reason: str, *, has_died: bool = False, counts: bool = True
     ) -> int:
-        """Lost jobs wait again. If it counts, those that took MAX_LOSSES processes down alone are
-        dead; which of many it was is not known, and kills none of them.
+        """Let up to BATCH of these lost jobs wait again; return how many.
+
+        If the loss `counts`, a job that was alone in its process, and has now lost MAX_LOSSES of
+        them, is dead. A job that shared its process is not: which of them was to blame is not
+        known.
         """
         with transaction.atomic():
             jobs = lost.take_for_rescue(ledger_settings.BATCH)
             poison = [job for job in jobs if counts and _is_poison(job)]
             by_error = [*self._by_error(jobs, reason, has_died=has_died)]
-            for error, lost_by_it in by_error:
-                self._note_losses(lost_by_it, poison, error, counts=counts)
+            for error, jobs_of_it in by_error:
+                self._note_losses(jobs_of_it, poison, error, counts=counts)
             if jobs:
                 reach(At.BEFORE_RESCUE)
         self._give_their_places_back(jobs)
         for job in jobs:
             loss = job.losses + job.shared_losses + int(counts)
             log.warning("Rescued %s: %s (loss %d)", job, reason, loss)
-        events.lost(
-            self.app, [(job, error, job in poison) for error, those in by_error for job in those]
-        )
+        losses = [(job, error, job in poison) for error, those in by_error for job in those]
+        events.lost(self.app, losses)
         return len(jobs)
 
     def _give_their_places_back(self, jobs: list[Job]) -> None:
@@ -105,7 +109,9 @@ class Rescuer:
     def _by_error(
         self, jobs: list[Job], reason: str, *, has_died: bool
     ) -> Iterator[tuple[dict[str, Any], list[Job]]]:
-        """Those whose process died since they ran for too long, by their limit; and the others."""
+        """The errors to write, and the jobs of each: one error for each hard time limit that was
+        overrun, and one for all other jobs.
+        """
         limits = [self._overrun(job) if has_died else None for job in jobs]
         for limit in set(limits):
             those = [job for job, its in zip(jobs, limits, strict=True) if its == limit]
@@ -116,17 +122,18 @@ class Rescuer:
                 yield {**error, "message": f"it ran longer than its time_limit, {limit:g} s"}, those
 
     def _overrun(self, job: Job) -> float | None:
-        """The hard time limit of this job, if that is over."""
+        """The hard time limit of this job in seconds, if it has run for longer; else None."""
         own = (job.envelope["headers"].get("timelimit") or [None])[0]
         limit: float | None = own or getattr(self.app.tasks.get(job.task), "time_limit", None)
-        is_over = (
-            limit and job.started_at and timezone.now() - job.started_at > timedelta(seconds=limit)
-        )
-        return limit if is_over else None
+        if not limit or not job.started_at:
+            return None
+        has_run_for = timezone.now() - job.started_at
+        return limit if has_run_for > timedelta(seconds=limit) else None
 
     def _note_losses(
         self, jobs: list[Job], poison: list[Job], error: dict[str, Any], *, counts: bool
     ) -> None:
+        """Let these locked jobs wait again, by this error; those among `poison` are dead."""
         Job.objects.release([job for job in jobs if job not in poison], error=error, counts=counts)
         for job in jobs:
             if job in poison:
@@ -136,12 +143,12 @@ class Rescuer:
 
 
 def _is_poison(job: Job) -> bool:
-    """Of a job whose process was lost once more."""
+    """Whether the job is dead by one more loss: it is to blame, and MAX_LOSSES are reached."""
     return job.is_to_blame and job.losses + 1 >= ledger_settings.MAX_LOSSES
 
 
 def _has_exited(pid: int) -> bool:
-    """True when our child has ended, also while nobody has reaped it; looking does not reap it."""
+    """Whether this child process has ended, reaped or not. It is not reaped by this."""
     if pid == os.getpid():
         return False
     try:

@@ -1,4 +1,4 @@
-"""The scheduler: promises what `beat_schedule` has due, one job a slot."""
+"""The scheduler: promises the due jobs of `beat_schedule`, one for each slot."""
 
 import logging
 from datetime import datetime
@@ -18,13 +18,18 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler:
+    """The clock's part that promises scheduled jobs."""
+
     def __init__(self, app: Celery) -> None:
         self.app = app
-        self._next_slots: dict[str, datetime] = {}  # by our own reckoning
+        # by entry: when to ask Postgres next, by this machine's clock
+        self._next_slots: dict[str, datetime] = {}
 
     def promise_due_slots(self) -> int:
-        """Promise the scheduled jobs whose slot has come. Postgres is asked only when one has, by
-        our own reckoning.
+        """Promise the jobs of slots that have come; return how many. Postgres is asked only when a
+        slot has come by this machine's clock.
+
+        An entry that cannot be promised is logged, and left alone for SCHEDULE_REST.
         """
         promised = 0
         for name, entry in self.app.conf.beat_schedule.items():

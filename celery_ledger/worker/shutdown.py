@@ -1,12 +1,11 @@
-"""How a worker stops: what runs is finished, if that takes no longer than DRAIN_S.
+"""Stops a worker: running jobs may finish, if they take no longer than DRAIN_S.
 
 A platform sends SIGTERM to every process of a container, perhaps more than once, and SIGKILL half a
-minute later. Celery's main process waits for its pool then, but the pool's processes would die of
-it in the middle of a job. So they heed only the main process, which means it: a time limit, or a
-cold shutdown (SIGQUIT, or Ctrl-C twice). Whoever has not finished DRAIN_S after the platform's word
-is killed, so that there is time left to give its job back. Nor does a worker wait so long for
-processes that have nothing to do any more: Celery may have forgotten what it handed to one (ADR
-16).
+minute later. Celery's main process then waits for its pool; but the pool's processes would end at
+once, in the middle of a job. So they obey SIGTERM only from the main process, which sends it for a
+time limit or a cold shutdown (SIGQUIT, or Ctrl-C twice). A process that is still busy DRAIN_S after
+the platform's SIGTERM is killed, so that there is time left to give its job back. A worker whose
+processes are all idle does not wait that long: Celery may wait for one by mistake (ADR 16).
 """
 
 import contextlib
@@ -23,25 +22,25 @@ from celery_ledger.conf import ledger_settings
 
 log = logging.getLogger(__name__)
 
-_begun = threading.Event()
-_idle = threading.Event()
+_begun = threading.Event()  # the worker was told to stop
+_idle = threading.Event()  # and no job runs here any more
 
 
 def has_begun() -> bool:
-    """True from the moment that this worker is told to stop: a process that ends now is no fault of
-    its job.
-    """
+    """Whether this worker was told to stop. The end of a process counts as no loss then."""
     return _begun.is_set()
 
 
 def wait_no_longer() -> None:
-    """Said by the clock: no job has run here for DRAIN_IDLE_S."""
+    """Let the stopping worker kill its pool now. The clock calls it when no job has run here for
+    DRAIN_IDLE_S.
+    """
     _idle.set()
 
 
 def heed_the_main_process_only(**_: Any) -> None:
-    """In each process of the pool: SIGTERM ends it at once when our main process sent it, and not
-    otherwise.
+    """Let SIGTERM end this process of the pool at once if our main process sent it; any other
+    SIGTERM is ignored.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_when_told, name="ledger-stopping", daemon=True).start()
@@ -55,8 +54,8 @@ def _end_when_told() -> None:
 
 
 class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Gives the pool its time when the worker is told to stop. A pool of threads has no processes
-    to wait for.
+    """The boot step that gives the pool DRAIN_S when the worker is told to stop, and then kills it.
+    Nothing is killed in a pool without processes.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -69,7 +68,9 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
         signals.worker_shutting_down.connect(self._begin, sender=parent.hostname)
 
     def _begin(self, **_: Any) -> None:
-        """Runs in Celery's signal handler, at every signal; the first counts."""
+        """Begin the drain. Celery calls it in its signal handler, at every signal; the first
+        counts.
+        """
         _begun.set()
         if self._drain is None and has_processes(self._parent):
             self._drain = threading.Thread(target=self._wait, name="ledger-drain", daemon=True)
@@ -84,10 +85,12 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._kill_the_pool()
 
     def _kill_the_pool(self) -> None:
-        """By way of Celery, which knows then that nobody was lost, and complains of nothing."""
+        """Kill the pool's processes by Celery's own way, so that it does not report them as
+        lost.
+        """
         try:
             pids = self._parent.pool.info.get("processes", ())
-        except AttributeError:  # the pool has gone already, and something else takes its time
+        except AttributeError:  # the pool is gone already; something else takes its time
             return
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

@@ -71,8 +71,8 @@ class Postgres(Server):
 
     def distrust_pid_file(self) -> None:
         # Postgres would take any live process with that number for its predecessor. The rest of the
-        # file
-        # stays: by it Postgres sees whether orphans of a killed one still hold the shared memory.
+        # file stays: by it Postgres sees whether orphans of a killed one still hold the shared
+        # memory.
         path = self.home / self.pid_file
         if path.exists():
             rest = path.read_text().splitlines(keepends=True)[1:]

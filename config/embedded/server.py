@@ -88,8 +88,7 @@ class Server(ABC):
             self.create()
         for tried in range(TRIES):
             # The port may be lost to another program at the last moment, and the orphans of a
-            # killed server
-            # may hold its memory for a moment longer.
+            # killed server may hold its memory for a moment longer.
             time.sleep(tried * PAUSE_S)
             if self.start():
                 return
@@ -100,11 +99,21 @@ class Server(ABC):
 
     def start(self) -> bool:
         """Try once to start, on the remembered port if it is free."""
-        port = self.remembered["port"]
-        if not is_free(port):
-            port = free_port()
-            remember(self.home, port=port, password=self.remembered["password"])
+        if not is_free(self.remembered["port"]):
+            remember(self.home, port=free_port(), password=self.remembered["password"])
         self.distrust_pid_file()
+        process = self.spawn()
+        comes_true(
+            lambda: process.poll() is not None or self.is_up(process.pid) or self.lacks_room(),
+            START_LIMIT_S,
+        )
+        if self.is_up(process.pid):
+            return True
+        process.kill()
+        reap(process.pid)
+        return False
+
+    def spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("wb") as log, filled_pipe(self.standard_input()) as standard_input:
             process = subprocess.Popen(  # noqa: S603  # the command is our own
                 self.command(),
@@ -115,15 +124,7 @@ class Server(ABC):
                 **self.surroundings(),
             )
         _children.append(process)
-        comes_true(
-            lambda: process.poll() is not None or self.is_up(process.pid) or self.lacks_room(),
-            START_LIMIT_S,
-        )
-        if self.is_up(process.pid):
-            return True
-        process.kill()
-        reap(process.pid)
-        return False
+        return process
 
     def lacks_room(self) -> bool:
         """Whether its log says so: then it may try for ever, and so might we."""
@@ -198,10 +199,10 @@ def command_line(pid: int) -> str:
         if Path("/proc/self").exists():
             return ""
     ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
-    told = subprocess.run(  # noqa: S603
+    listed = subprocess.run(  # noqa: S603
         ps, capture_output=True, text=True, check=False, timeout=10
     )
-    return told.stdout
+    return listed.stdout
 
 
 @contextlib.contextmanager

@@ -43,7 +43,13 @@ def require_settings(*, broker: bool = False) -> None:
         raise CannotStart(
             "DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME."
         )
-    if broker and not settings.BROKER_URL:
+    _require_broker(is_worker=broker)
+    _require_provider()
+    _require_extras()
+
+
+def _require_broker(*, is_worker: bool) -> None:
+    if is_worker and not settings.BROKER_URL:
         raise CannotStart(
             "No broker is set. "
             "Set REDIS_URL to redis://HOST:PORT/0 (or BROKER_URL to another broker)."
@@ -53,16 +59,18 @@ def require_settings(*, broker: bool = False) -> None:
             "The broker is sqs://, but its package is not installed. "
             "Run `bin/lock --extra sqs`, deploy."
         )
-    if broker and settings.REMAP_SIGTERM:
+    if is_worker and settings.REMAP_SIGTERM:
         raise CannotStart(
             "REMAP_SIGTERM is set; with it a stopping worker drops what it could finish. Unset it."
         )
+
+
+def _require_provider() -> None:
     if settings.PAYMENT_PROVIDER not in settings.PAYMENT_PROVIDERS:
         names = " or ".join(settings.PAYMENT_PROVIDERS)
         raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {names}.")
     if settings.PAYMENT_PROVIDER == "stripe":
         _require_stripe()
-    _require_extras()
 
 
 def _require_long_secrets() -> None:

@@ -55,6 +55,15 @@ HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNO
 NAME_MAX = 63  # Postgres' own
 NOWHERE = "/nowhere"  # a folder of sockets that there is not
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
+DATABASE_FORM = "postgres://USER:PASSWORD@HOST:PORT/NAME"
+DATABASE_OPTIONS = {  # libpq's own, safe behind PgBouncer; those of the URL go before them
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "kaiten",
+}
 
 
 def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
@@ -70,10 +79,12 @@ def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
 def yes_or_no(name: str, default: bool) -> bool:
     """1, true, yes, on or their opposites; anything else is a mistake and not a no."""
     word = env.str(name, default="").lower()
-    if word in ("", "0", "false", "no", "off"):
-        return default if not word else False
+    if not word:
+        return default
     if word in ("1", "true", "yes", "on"):
         return True
+    if word in ("0", "false", "no", "off"):
+        return False
     raise ValueError(word)
 
 
@@ -222,45 +233,44 @@ def sentry_dsn(name: str, default: str) -> str:
 
 
 def database_from(url: str) -> dict[str, Any]:
-    """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind
-    PgBouncer.
-    """
+    """One Postgres connection per thread, kept and checked."""
     if not url:
         return {}
-    form = "postgres://USER:PASSWORD@HOST:PORT/NAME"
-    try:
-        config: dict[str, Any] = dict(
-            dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
-        )
-    except ValueError as exc:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read. Set it to {form}.") from exc
+    config = _parsed(url)
     if config["ENGINE"] != "django.db.backends.postgresql":
-        raise ImproperlyConfigured(f"DATABASE_URL must name a Postgres database: {form}.")
+        raise ImproperlyConfigured(f"DATABASE_URL must name a Postgres database: {DATABASE_FORM}.")
     if not 0 < len(config["NAME"]) <= NAME_MAX:
         raise ImproperlyConfigured(
-            f"DATABASE_URL needs the name of a database after the host: {form}."
+            f"DATABASE_URL needs the name of a database after the host: {DATABASE_FORM}."
         )
+    options = config.get("OPTIONS", {})
+    _require_known(options)
+    config["OPTIONS"] = DATABASE_OPTIONS | options
+    # PgBouncer gives the next statement to another session
+    config["DISABLE_SERVER_SIDE_CURSORS"] = True
+    return config
+
+
+def _parsed(url: str) -> dict[str, Any]:
     try:
-        make_conninfo(**config.get("OPTIONS", {}))
-        timeout_from_conninfo(config.get("OPTIONS", {}))
-        _refuse_values_libpq_refuses(config.get("OPTIONS", {}))
+        return dict(dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True))
+    except ValueError as exc:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL cannot be read. Set it to {DATABASE_FORM}."
+        ) from exc
+
+
+def _require_known(options: dict[str, Any]) -> None:
+    """By libpq, with their values."""
+    try:
+        make_conninfo(**options)
+        timeout_from_conninfo(options)
+        _refuse_values_libpq_refuses(options)
     except ProgrammingError as exc:
         reason = " ".join(str(exc).split())
         raise ImproperlyConfigured(
             f"DATABASE_URL holds an option, or a value, that Postgres does not know: {reason}."
         ) from exc
-    # PgBouncer gives the next statement to another session
-    config["DISABLE_SERVER_SIDE_CURSORS"] = True
-    config["OPTIONS"] = {
-        "connect_timeout": 5,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-        "application_name": "kaiten",
-        **config.get("OPTIONS", {}),
-    }
-    return config
 
 
 def _refuse_values_libpq_refuses(options: dict[str, Any]) -> None:
@@ -268,9 +278,9 @@ def _refuse_values_libpq_refuses(options: dict[str, Any]) -> None:
     ProgrammingError in its words.
     """
     nowhere = make_conninfo(**{**options, "host": NOWHERE})
-    said = PGconn.connect_start(nowhere.encode()).error_message.decode()
-    if said.startswith("invalid "):
-        raise ProgrammingError(said)
+    message = PGconn.connect_start(nowhere.encode()).error_message.decode()
+    if message.startswith("invalid "):
+        raise ProgrammingError(message)
 
 
 def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:

@@ -28,9 +28,8 @@ def release_turn(say: Callable[[str], object]) -> Iterator[None]:
         _wait_for_turn(own, say)
         yield
     finally:
-        with contextlib.suppress(
-            DatabaseError, InterfaceError
-        ):  # a connection that is gone holds no lock
+        # a connection that is gone holds no lock
+        with contextlib.suppress(DatabaseError, InterfaceError):
             own.rollback()
         own.close()
 

@@ -33,7 +33,8 @@ from config.web.client_socket import Budget, ClientSocket, Unsent
 from config.web.gathering import Connection
 
 # for a client that still sends, so that it reads why it need not
-LINGER_S, LINGER_MAX_BYTES = (2.0, 1024 * 1024)
+LINGER_S = 2.0
+LINGER_MAX_BYTES = 1024 * 1024
 
 
 class TooSlow(Exception):
@@ -52,9 +53,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, with all waiting for clients in its main thread."""
 
     def init_process(self) -> None:
-        self._watched: dict[
-            Connection, None
-        ] = {}  # those that are with the main thread, the longest first
+        # those that are with the main thread, the longest first
+        self._watched: dict[Connection, None] = {}
         self._arriving = Budget(settings.WEB_ARRIVING_MAX_BYTES)
         self._unsent = Unsent(lambda: self.method_queue.defer(self._drop_slowest_reader))
         super().init_process()
@@ -102,8 +102,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._close(connection)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        for connection in list(self._watched) if force else ():
-            self._close(connection)
+        if force:
+            for connection in list(self._watched):
+                self._close(connection)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """The worker stops: who has not begun a request need not begin one."""
@@ -190,13 +191,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             end(connection)
 
     def _drop_slowest_reader(self) -> None:
-        for connection in [one for one in self._watched if one.sock.unsent][:1]:
-            self._close(connection)
+        slowest = next((one for one in self._watched if one.sock.unsent), None)
+        if slowest is not None:
+            self._close(slowest)
 
     def _keep(self, connection: Connection) -> None:
-        connection.stage, rest = "gathering", connection.rest
+        connection.stage = "gathering"
         self._await_request(connection)
-        connection.rest = b""
+        rest, connection.rest = connection.rest, b""
         if rest:
             self._take_in(connection, rest)
 

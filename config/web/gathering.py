@@ -56,15 +56,10 @@ class Connection(TConn):  # type: ignore[misc]
         """
         self.gathered += len(data)
         if self.missing is None:
-            seen = max(0, len(self.head) - len(HEAD_END) + 1)
-            self.head += data
-            end = self.head.find(HEAD_END, seen)
-            if end < 0:
-                if len(self.head) > HEAD_MAX_BYTES:
-                    raise LimitRequestHeaders("limit request headers fields size")
+            after_head = self._complete_head(data)
+            if after_head is None:
                 return False
-            data = bytes(self.head[end + len(HEAD_END) :])
-            del self.head[end + len(HEAD_END) :]
+            data = after_head
             self.missing = self._length_of_body()
             self._expect_body(self.missing - len(data))
         own, self.rest = data[: self.missing], data[self.missing :]
@@ -75,6 +70,20 @@ class Connection(TConn):  # type: ignore[misc]
         self.missing -= len(own)
         self._wait_on()
         return self.missing == 0
+
+    def _complete_head(self, data: bytes) -> bytes | None:
+        """What has come beyond the head; None while the head has not come to its end."""
+        looked_through = max(0, len(self.head) - len(HEAD_END) + 1)
+        self.head += data
+        found_at = self.head.find(HEAD_END, looked_through)
+        if found_at < 0:
+            if len(self.head) > HEAD_MAX_BYTES:
+                raise LimitRequestHeaders("limit request headers fields size")
+            return None
+        end = found_at + len(HEAD_END)
+        after_head = bytes(self.head[end:])
+        del self.head[end:]
+        return after_head
 
     def request(self) -> Iterator[bytes]:
         """The complete request, for gunicorn's parser."""

@@ -32,8 +32,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not settings.METRICS_TOKEN:
         return handlers.for_status(404)
     if not _has_the_token(request):
-        asked, sentence = {"WWW-Authenticate": "Bearer"}, "Send METRICS_TOKEN as a bearer token."
-        return handlers.rendered("unauthenticated", sentence, headers=asked)
+        return handlers.rendered(
+            "unauthenticated",
+            "Send METRICS_TOKEN as a bearer token.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
     registry = CollectorRegistry()
     registry.register(Shop())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)

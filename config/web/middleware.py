@@ -129,13 +129,10 @@ class ProblemsForTheApi:
         if response.status_code in (204, 304) and request.path.startswith("/v1/"):
             del response["Content-Type"]  # there is nothing that could be of a type
         if STANDING in request.META:
-            response.headers.setdefault(
-                "Cache-Control", "private, no-cache" if "ETag" in response else "no-store"
-            )
-        for name, value in (
-            request.META[STANDING].headers.items() if STANDING in request.META else ()
-        ):
-            response[name] = value
+            may_be_kept = "private, no-cache" if "ETag" in response else "no-store"
+            response.headers.setdefault("Cache-Control", may_be_kept)
+            for name, value in request.META[STANDING].headers.items():
+                response[name] = value
         return response
 
     def _as_problem(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -185,9 +182,8 @@ def route_of(request: HttpRequest) -> str:
     """`/o/<str:token>/`; a health check's and a static file's path; `(none)` where nothing is."""
     if request.resolver_match is not None:
         return f"/{request.resolver_match.route}"
-    is_plain = request.path in CHECKS or request.path.startswith(
-        f"/{settings.STATIC_URL.strip('/')}/"
-    )
+    static = f"/{settings.STATIC_URL.strip('/')}/"
+    is_plain = request.path in CHECKS or request.path.startswith(static)
     return request.path if is_plain else "(none)"
 
 
@@ -210,10 +206,8 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
         return handlers.for_status(411)  # Django reads a body by its length, and would see none
     charset = (request.content_params or {}).get("charset", "utf-8").lower()
-    if request.content_type == "application/x-www-form-urlencoded" and charset not in (
-        "utf-8",
-        "utf8",
-    ):
+    is_form = request.content_type == "application/x-www-form-urlencoded"
+    if is_form and charset not in ("utf-8", "utf8"):
         # Django refuses to read it, and fails on it again while it says so
         return handlers.for_status(415)
     return None

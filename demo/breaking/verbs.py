@@ -33,7 +33,7 @@ OPERATE = "ops.operate"  # of the staff pages, where there are any
 class Verb:
     slug: str
     word: Promise
-    says: Promise  # what it does, for whoever presses it
+    effect: Promise  # in a sentence
     orders: bool = False  # sends the order form
     for_staff: bool = False
 
@@ -83,14 +83,16 @@ def offered(request: HttpRequest) -> list[Verb]:
 
 
 class Rests:
-    """Each thing is broken once in DEMO_BREAK_REST_S at most, in this process, by all together."""
+    """Until when each verb rests: it is pressed once in DEMO_BREAK_REST_S, by all visitors of a
+    process.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
 
     def take(self, slug: str) -> bool:
-        """False while it rests."""
+        """Begin the rest of a verb; False while it rests already."""
         with self._lock:
             now = monotonic()
             if now < self._until.get(slug, now):

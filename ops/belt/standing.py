@@ -36,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Pace:
-    """Of the newest jobs that ended: how long they waited and ran, in ms, and how many a minute."""
+    """How long the newest jobs that ended waited and ran, in ms, and how many ended a minute."""
 
     wait_p50: int
     wait_p95: int
@@ -74,7 +74,7 @@ class Belt:
 
 
 def now() -> Belt:
-    """As it stands; every list and count is bounded."""
+    """The belt as it stands; every list and count is bounded."""
     lately = _lately()
     ended = [end for _due, _began, end in lately]
     oldest = _oldest_due()

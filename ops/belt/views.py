@@ -13,7 +13,7 @@ POLL_S = 5  # of the belt, by a browser
 @require_safe
 @staff_page(LOOK)
 def belt(request: HttpRequest) -> HttpResponse:
-    """What needs a person, and whether the belt moves. htmx asks for the changing part."""
+    """What needs a person, and whether work moves. htmx asks for the part that changes."""
     page = "standing" if request.headers.get("HX-Request") else "page"
     seen = {"belt": standing.now(), "poll_s": POLL_S, "here": "belt"}
     return render(request, f"ops/belt/{page}.html", seen)

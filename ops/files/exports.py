@@ -30,7 +30,7 @@ from values.refused import Refused
 
 
 class DayField(forms.DateField):
-    """A day of the shop; nothing before there was anything."""
+    """A day of the shop, not before the year of EPOCH."""
 
     def __init__(self, label: Any) -> None:
         widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
@@ -66,7 +66,7 @@ class ExportForm(forms.Form):
 
     @property
     def filters(self) -> dict[str, str]:
-        """As GET /v1/orders takes them."""
+        """The filters as GET /v1/orders takes them."""
         cleaned, filters = self.cleaned_data, dict[str, str]()
         if cleaned["state"]:
             filters["state"] = cleaned["state"]
@@ -105,7 +105,7 @@ def new(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def one(request: HttpRequest, export_id: UUID) -> HttpResponse:
-    """How far it is, and its files once it is done."""
+    """One export: how far it is, and its files once it is done."""
     export = get_object_or_404(Export.objects.select_related("client"), pk=export_id)
     done = export.state == "done"
     seen = {
@@ -121,7 +121,7 @@ def one(request: HttpRequest, export_id: UUID) -> HttpResponse:
 @require_safe
 @staff_page(OPERATE)
 def file(request: HttpRequest, export_id: UUID, number: int) -> HttpResponse:
-    """One of its files; who took it is written down, since it holds many customers."""
+    """One of its files. A StaffAction says who took it, since it holds many customers."""
     parts = ExportPart.objects.select_related("export")
     part = get_object_or_404(parts, export=export_id, number=min(number, 2**31 - 1))
     form = Format(part.export.form)

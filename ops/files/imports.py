@@ -25,7 +25,7 @@ from orders.imports.models import Import, ImportFault
 @require_safe
 @staff_page(LOOK)
 def files(request: HttpRequest) -> HttpResponse:
-    """The newest imports and exports of all clients. While one is worked on the page asks again."""
+    """The newest imports and exports of all clients. The page asks again while one is worked on."""
     newest = settings.OPS_ROWS_MAX
     imports = list(Import.objects.select_related("client").order_by("-pk")[:newest])
     exports = list(Export.objects.select_related("client").order_by("-pk")[:newest])

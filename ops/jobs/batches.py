@@ -18,8 +18,8 @@ def counted(chosen: Chosen, *, until: datetime) -> tuple[int, bool]:
     """How many jobs are meant among the first OPS_COUNTED_MAX that are looked at; and whether
     there are more to be looked at.
     """
-    met = portion(chosen, None, until=until, most=settings.OPS_COUNTED_MAX)
-    return len(met.jobs), met.place is not None
+    found = portion(chosen, None, until=until, most=settings.OPS_COUNTED_MAX)
+    return len(found.jobs), found.place is not None
 
 
 def advance(batch: JobBatch) -> bool:
@@ -28,15 +28,15 @@ def advance(batch: JobBatch) -> bool:
     """
     place = Place.read(batch.place) if batch.place else None
     most = settings.OPS_BATCH_PORTION
-    met = portion(Chosen(**batch.chosen), place, until=batch.until, most=most)
-    jobs = Job.objects.filter(pk__in=[job.pk for job in met.jobs])
+    found = portion(Chosen(**batch.chosen), place, until=batch.until, most=most)
+    jobs = Job.objects.filter(pk__in=[job.pk for job in found.jobs])
     verb = VERBS[batch.verb]
     if verb.leaves_begun:
         jobs = jobs.exclude(started_at__gt=batch.until)
-    batch.done += len(verb.do(jobs, by=batch.who)) if met.jobs else 0
-    batch.looked += met.looked
-    batch.place = met.place and met.place.written()
-    return met.place is not None
+    batch.done += len(verb.do(jobs, by=batch.who)) if found.jobs else 0
+    batch.looked += found.looked_at
+    batch.place = found.place and found.place.written()
+    return found.place is not None
 
 
 def stop(id_: UUID, *, by: Any) -> bool:

@@ -76,44 +76,39 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Met:
+class Found:
     """The jobs that are meant among so many that were looked at, and the place behind which there
     are more to be looked at.
     """
 
     jobs: list[Job]
-    looked: int
+    looked_at: int
     place: Place | None
 
 
-def newest(chosen: Chosen, place: Place | None) -> Met:
+def newest(chosen: Chosen, place: Place | None) -> Found:
     """A page for a person: the newest first; of waiting jobs, the one whose bell is next first."""
+    most = settings.OPS_JOBS_LOOKED_AT
     if chosen.state == State.WAITING:
-        rows = _waiting(chosen, place, settings.OPS_JOBS_LOOKED_AT)
+        rows = _waiting(chosen, place, most)
     elif chosen.state == State.RUNNING:  # few, in an index of their own
-        rows = list(_all(chosen).order_by("lease_until")[: settings.OPS_JOBS_LOOKED_AT])
+        rows = list(_all(chosen).order_by("lease_until")[:most])
     else:
-        moment = _moment_of(chosen.state)
-        jobs = _all(chosen).order_by(f"-{moment}", "-id")
-        if place:
-            same = Q(**{moment: place.moment}, id__lt=place.id)
-            before = same | Q(**{f"{moment}__lt": place.moment})
-            jobs = jobs.filter(before, **{f"{moment}__lte": place.moment})
-        rows = list(jobs[: settings.OPS_JOBS_LOOKED_AT + 1])
-    return _met(chosen, rows, settings.OPS_JOBS_LOOKED_AT, page=settings.OPS_ROWS_MAX)
+        rows = _from_the_newest(chosen, place, most)
+    return _found(chosen, rows, most, page=settings.OPS_ROWS_MAX)
 
 
-def portion(chosen: Chosen, place: Place | None, *, until: datetime, most: int) -> Met:
+def portion(chosen: Chosen, place: Place | None, *, until: datetime, most: int) -> Found:
     """A portion for a batch, of jobs that were promised until then: the oldest first; of waiting
     jobs, the one whose bell is next first. For states that an index holds: waiting and RETRYABLE.
     """
     if chosen.state == State.WAITING:
-        return _met(chosen, _waiting(chosen, place, most), most, until=until)
+        return _found(chosen, _waiting(chosen, place, most), most, until=until)
     jobs = _all(chosen).filter(state__in=RETRYABLE).order_by("created_at", "id")
     if place:
         after = Q(created_at__gt=place.moment) | Q(created_at=place.moment, id__gt=place.id)
         jobs = jobs.filter(after, created_at__gte=place.moment)
-    return _met(chosen, list(jobs.filter(created_at__lte=until)[: most + 1]), most)
+    return _found(chosen, list(jobs.filter(created_at__lte=until)[: most + 1]), most)
 
 
 def _all(chosen: Chosen) -> JobQuerySet:
@@ -128,6 +123,17 @@ def _all(chosen: Chosen) -> JobQuerySet:
     if chosen.since and chosen.state != State.WAITING:
         jobs = jobs.filter(created_at__gte=datetime.fromisoformat(chosen.since))
     return jobs
+
+
+def _from_the_newest(chosen: Chosen, place: Place | None, most: int) -> list[Job]:
+    """Jobs from that place on, the newest first: up to `most`, and one more."""
+    moment = _moment_of(chosen.state)
+    jobs = _all(chosen).order_by(f"-{moment}", "-id")
+    if place:
+        same = Q(**{moment: place.moment}, id__lt=place.id)
+        before = same | Q(**{f"{moment}__lt": place.moment})
+        jobs = jobs.filter(before, **{f"{moment}__lte": place.moment})
+    return list(jobs[: most + 1])
 
 
 def _waiting(chosen: Chosen, place: Place | None, most: int) -> list[Job]:
@@ -147,29 +153,29 @@ def _waiting(chosen: Chosen, place: Place | None, most: int) -> list[Job]:
     return rows
 
 
-def _met(
+def _found(
     chosen: Chosen,
     rows: list[Job],
     most: int,
     *,
     page: int | None = None,
     until: datetime | None = None,
-) -> Met:
-    """Those that are meant among the first `most` rows, a page of them at most."""
-    found: list[Job] = []
-    looked = 0
+) -> Found:
+    """The jobs that are meant among the first `most` rows, a page of them at most."""
+    meant: list[Job] = []
+    looked_at = 0
     for job in rows[:most]:
-        looked += 1
+        looked_at += 1
         if chosen.means(job) and (until is None or job.created_at <= until):
-            found.append(job)
-        if len(found) == page:
+            meant.append(job)
+        if len(meant) == page:
             break
-    more = looked < len(rows)
-    return Met(found, looked, _place_of(rows[looked - 1], chosen.state) if more else None)
+    more = looked_at < len(rows)
+    return Found(meant, looked_at, _place_of(rows[looked_at - 1], chosen.state) if more else None)
 
 
 def _moment_of(state: str) -> str:
-    """The column by which an index has those of that state in their order."""
+    """The column by which an index orders the jobs of that state."""
     return MOMENTS.get(state, "created_at")
 
 

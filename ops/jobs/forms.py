@@ -51,7 +51,7 @@ class ChosenForm(forms.Form):
 
     @property
     def chosen(self) -> Chosen:
-        """Of a form that is valid."""
+        """The filter of a valid form."""
         return Chosen(**self.cleaned_data)
 
     def clean_task(self) -> str:
@@ -67,7 +67,7 @@ class ChosenForm(forms.Form):
         return text
 
     def clean_owner(self) -> str:
-        """By the client's name or id; a job has the id."""
+        """The client's id, which a job has; it may be typed, or the client's name."""
         text = str(self.cleaned_data["owner"])
         if not text:
             return ""
@@ -86,7 +86,7 @@ class ChosenForm(forms.Form):
 
 
 class PauseForm(forms.Form):
-    """What is paused, resumed or run now."""
+    """The queue, task or entry of the schedule that is paused, resumed or run now."""
 
     kind = forms.ChoiceField(choices=PauseKind.choices)
     name = forms.CharField(max_length=200)

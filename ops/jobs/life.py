@@ -24,7 +24,7 @@ class Step:
 
 
 def life_of(job: Job) -> list[Step]:
-    """The steps of its newest attempt. Those before are in `story_of`."""
+    """The steps of its newest attempt. Those before are in `explain`."""
     has_ended = job.state in FINISHED
     began = job.started_at if job.attempts and job.state != State.WAITING else None
     is_due = job.due_at <= job.now  # type: ignore[attr-defined]  # annotated

@@ -54,12 +54,12 @@ VERBS: dict[str, Verb] = {
 
 
 def fitting(state: str) -> dict[str, Verb]:
-    """Those that can be done to jobs in that state."""
+    """The verbs that can be done to jobs in that state."""
     return {slug: verb for slug, verb in VERBS.items() if state in verb.states}
 
 
 def perform(job: Job, slug: str, *, by: Any) -> bool:
-    """False when the job was no longer in a state for it."""
+    """Do the verb to the job. False when the job was no longer in a state for it."""
     with transaction.atomic():
         done = bool(VERBS[slug].do(Job.objects.filter(pk=job.pk), by=by.get_username()))
         if done:

@@ -39,11 +39,11 @@ def jobs(request: HttpRequest) -> HttpResponse:
     seen: dict[str, Any] = {"form": form, "tasks": known_tasks(), "here": "jobs"}
     if form.is_valid():
         chosen = form.chosen
-        met = newest(chosen, place(request, "after", Place.read))
+        found = newest(chosen, place(request, "after", Place.read))
         asked = urlencode({"state": "", **chosen.fields})
-        seen |= {"met": met, "asked": asked, "may_operate": may_operate(request)}
-        seen["verbs"] = fitting(chosen.state) if met.jobs else {}
-        seen["next"] = met.place and met.place.written()
+        seen |= {"found": found, "asked": asked, "may_operate": may_operate(request)}
+        seen["verbs"] = fitting(chosen.state) if found.jobs else {}
+        seen["next"] = found.place and found.place.written()
     asked_for = JobBatch.objects.order_by("-at")[:BATCHES_SHOWN]
     seen["batches"] = [(VERBS[row.verb].word, row) for row in asked_for]
     return render(request, "ops/jobs/jobs.html", seen, status=200 if form.is_valid() else 422)
@@ -57,7 +57,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     seen = {
         "job": row,
         "life": life_of(row),
-        "story": (explain(job_id) or "").splitlines(),
+        "explanation": (explain(job_id) or "").splitlines(),
         "verbs": _verbs_of(row) if may_operate(request) else {},
         "here": "jobs",
     }
@@ -123,7 +123,7 @@ def stop_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def queues(request: HttpRequest) -> HttpResponse:
-    """What waits where, what is paused, what comes by the clock."""
+    """What waits in each queue, what is paused, and what comes by the clock."""
     seen = {
         "queues": standing.queues(),
         "paused_tasks": standing.paused_tasks(),

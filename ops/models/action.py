@@ -37,7 +37,7 @@ class StaffAction(models.Model):
 
     @property
     def order_id(self) -> str:
-        """Of the order that it was done to, if it was one."""
+        """The id of the order that it was done to; empty for anything else."""
         return "" if " " in self.subject else self.subject
 
     @classmethod

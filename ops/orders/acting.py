@@ -66,7 +66,7 @@ class Deed:
     part: UUID | None = None
 
     def target(self, order: Order) -> Any:
-        """Raises Overtaken for a part that is not there any more."""
+        """The order, or its part. Raises Overtaken for a part that is not there any more."""
         if self.verb.parts is None:
             return order
         found = self.verb.parts(order).filter(pk=self.part).first()
@@ -84,22 +84,22 @@ class Outcome:
     before: dict[str, Any]
     after: dict[str, Any]
     deliveries: list[Delivery]
-    says: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
 
     @property
     def is_seen(self) -> bool:
-        """Something of the order's standing changes, its version apart."""
+        """Whether figures of the order change, its version apart."""
         return self.before | {"version": 0} != self.after | {"version": 0}
 
     @property
     def paid_back(self) -> int:
-        """Minor units that are promised back by it."""
+        """Minor units that it pays back or promises to."""
         back = "refunded", "refund_pending"
         return sum(self.after[name] - self.before[name] for name in back)
 
 
 def standing(order: Order) -> dict[str, Any]:
-    """What a verb may change: JSON, amounts in minor units."""
+    """Those figures of an order that a verb may change: JSON, amounts in minor units."""
     values = {name: getattr(order, name) for name in STANDING}
     return values | {"to_send": sum(units for _line, units in order.open_units)}
 
@@ -143,11 +143,11 @@ def _done(order: Order, deed: Deed, *, by: str) -> Outcome:
     before, target = standing(order), deed.target(order)
     if not deed.verb.may(target):
         raise Overtaken
-    says = deed.verb.do(target, deed.entered, by) or []
+    sentences = deed.verb.do(target, deed.entered, by) or []
     order.refresh_from_db()
     news = events.timeline(order.pk, after=before["version"])
     deliveries = Delivery.objects.filter(event__in=news).select_related("endpoint", "event")
-    return Outcome(before, standing(order), list(deliveries.order_by("channel", "pk")), says)
+    return Outcome(before, standing(order), list(deliveries.order_by("channel", "pk")), sentences)
 
 
 @contextmanager

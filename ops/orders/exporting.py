@@ -12,8 +12,8 @@ from orders.models import Client, Export
 
 
 def begin_export(client: Client, filters: dict[str, Any], *, by: Any) -> Export:
-    """Of the client's orders that these filters leave; one that is running already is not begun
-    again. Raises Refused when too many run.
+    """An export of the client's orders that fit these filters; one that runs already is not begun
+    again but returned. Raises Refused when too many run.
     """
     stored = {name: _json(value) for name, value in filters.items()}
     with transaction.atomic():

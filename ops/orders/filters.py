@@ -27,7 +27,7 @@ EARLIEST, LATEST = date(2000, 1, 1), date(2199, 12, 31)
 
 
 class Held(forms.CheckboxInput):
-    """?held is enough."""
+    """A checkbox that `?held` without a value turns on, too."""
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> bool:
         return data.get(name, "false") not in ("false", "0", "no")
@@ -81,7 +81,7 @@ class Filter(forms.Form):
 
     @property
     def filters(self) -> dict[str, Any]:
-        """As `Order.objects.narrowed` takes them."""
+        """The filters as `Order.objects.narrowed` takes them."""
         cleaned = self.cleaned_data
         filters = {name: cleaned[name] for name in NARROWING if cleaned[name]}
         if begin := cleaned["placed_from"]:
@@ -100,7 +100,7 @@ class Filter(forms.Form):
         return bool(self.filters or self.cleaned_data["client"])
 
     def link(self, **changes: Any) -> str:
-        """Its own address, and with these values in their place. What says nothing is left out."""
+        """The query of this filter with those values changed; empty ones are left out."""
         query = QueryDict(mutable=True)
         for name in self.fields:
             text = changes[name] if name in changes else self.data.get(name, "")

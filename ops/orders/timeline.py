@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def clock(self) -> str:
-        """12:04:07.118, in the reader's zone."""
+        """The time of day in the reader's zone: 12:04:07.118."""
         return timezone.localtime(self.at).isoformat(timespec="milliseconds")[11:23]
 
     @property
@@ -75,26 +75,34 @@ def news_of(order: Order) -> list[Event]:
 
 
 def past_of(order: Order, news: list[Event]) -> Past:
+    """What happened to the order. `news` are its events."""
     operations = list(order.operations.order_by("created_at"))
     actions = list(StaffAction.of(order.pk))
     jobs, jobs_cut = _jobs_of(order, news, operations, actions)
     deliveries = _deliveries_of(news)
-    entries = [
-        *(Entry(event.at, "event", event.kind, f"{event.seq}") for event in news),
-        *(entry for job in jobs for entry in _of_job(job)),
-        *(_of_operation(each) for each in operations),
-        *(entry for each in deliveries[:DELIVERIES_MAX] for entry in _of_delivery(each)),
-        *(_of_staff(action) for action in actions if action.verb != "note"),
-        *(Entry(each.at, "note", f"{each.who}: {each.text}") for each in order.remarks.all()),
-    ]
-    left_out = []
+    entries = [Entry(event.at, "event", event.kind, f"{event.seq}") for event in news]
+    for job in jobs:
+        entries += _of_job(job)
+    entries += [_of_operation(operation) for operation in operations]
+    for delivery in deliveries[:DELIVERIES_MAX]:
+        entries += _of_delivery(delivery)
+    entries += [_of_staff(action) for action in actions if action.verb != "note"]
+    for remark in order.remarks.all():
+        entries.append(Entry(remark.at, "note", f"{remark.who}: {remark.text}"))
+    entries.sort(key=lambda entry: entry.at)
+    return Past(entries, jobs, _left_out(news, deliveries, jobs_cut=jobs_cut))
+
+
+def _left_out(news: list[Event], deliveries: list[Delivery], *, jobs_cut: bool) -> list[str]:
+    """Sentences about what the page does not show."""
+    sentences = []
     if news and news[0].seq > 1:
-        left_out.append(_("Events before the newest %(n)d.") % {"n": EVENTS_MAX})
+        sentences.append(_("Events before the newest %(n)d.") % {"n": EVENTS_MAX})
     if jobs_cut:
-        left_out.append(_("Jobs of longer ago, and some of moments at which much was done."))
+        sentences.append(_("Jobs of longer ago, and some of moments at which much was done."))
     if len(deliveries) > DELIVERIES_MAX:
-        left_out.append(_("Mails and webhooks after the first %(n)d.") % {"n": DELIVERIES_MAX})
-    return Past(sorted(entries, key=lambda entry: entry.at), jobs, left_out)
+        sentences.append(_("Mails and webhooks after the first %(n)d.") % {"n": DELIVERIES_MAX})
+    return sentences
 
 
 def _jobs_of(
@@ -150,7 +158,7 @@ def _stretches(moments: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
 
 
 def _of_job(job: Job) -> Iterator[Entry]:
-    """Each attempt that ended without a result, and where it is now."""
+    """An entry of each attempt that ended without a result, and of the state that the job is in."""
     name, id_ = job.task.rpartition(".")[2], str(job.pk)
     for end in job.history:
         error, at = end["error"], datetime.fromisoformat(end["at"])

@@ -70,7 +70,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 
 def _begun(form: Filter, *, by: Any) -> Export:
-    """Raises Refused, with a sentence for whoever pressed the button."""
+    """The export that is begun. Raises Refused, with a sentence for whoever pressed the button."""
     if len(form.clients) != 1:
         raise Refused("invalid", _("Choose a shop first: an export is of one."))
     way = found(form.term, Search(form.filters, form.clients)).way

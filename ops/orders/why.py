@@ -17,7 +17,9 @@ from orders.states import State as OrderState
 
 
 def why(order: Order, jobs: Iterable[Job]) -> str:
-    """For a person who looks at an order that does not move; of one that has ended, that it has."""
+    """The sentence, in the language that is turned on. `jobs`: those of the order, the oldest
+    first.
+    """
     if order.held:
         reason = {"reason": word(order.hold_reason)}
         return _("It is on hold: %(reason)s. Release it, and it goes on.") % reason

@@ -19,7 +19,9 @@ class Bar:
 
 
 def bars(values: Sequence[tuple[str, int]], *, places: int) -> list[Bar]:
-    """Of pairs of a name and a value, with room for so many. What is below 0 has no height."""
+    """A bar of each pair of a name and a value, as broad as if there were `places` of them at
+    least. A value below 0 has no height.
+    """
     most = max((value for _name, value in values), default=0)
     width = WIDTH // max(len(values), places)
     found = []

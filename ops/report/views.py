@@ -28,7 +28,7 @@ PLACES = 24  # of a picture: a month that has just begun is not one broad bar
 
 @dataclass(frozen=True)
 class Asked:
-    """A day, or the month that begins on one, of one client or all."""
+    """What a report is asked for: a day, or the month that begins on it; one client, or all."""
 
     day: date
     is_month: bool
@@ -38,8 +38,21 @@ class Asked:
     def when(self) -> str:
         return f"{self.day:%Y-%m}" if self.is_month else f"{self.day}"
 
+    def around(self, today: date) -> dict[str, str]:
+        """The days or months before and after it, as `when` takes them; `after` is empty when it
+        would be in the future.
+        """
+        before = self.day - timedelta(days=1)
+        if self.is_month:
+            after = (self.day + timedelta(days=31)).replace(day=1)
+            found = {"before": f"{before:%Y-%m}", "after": f"{after:%Y-%m}"}
+        else:
+            after = self.day + timedelta(days=1)
+            found = {"before": f"{before}", "after": f"{after}", "month": f"{self.day:%Y-%m}"}
+        return found if after <= today else found | {"after": ""}
+
     def answer(self) -> Report | None:
-        """None while it is computed. Raises a 404 problem for what has not begun."""
+        """None while it is computed. Raises a 404 problem for a day that has not begun."""
         patience = Patience(settings.OPS_REPORT_EVENTS, old_ones_do=True)
         about = monthly if self.is_month else daily
         if self.day > days.day_of(timezone.now()):
@@ -50,14 +63,15 @@ class Asked:
 @require_safe
 @staff_page(LOOK)
 def report(request: HttpRequest) -> HttpResponse:
-    """A day or a month: `when`, else this month; of a client, or of all. While it is computed the
-    page asks again.
+    """The report of a day or a month, `when`, else of this month; of a client, or of all. The page
+    asks again while it is computed.
     """
     seen: dict[str, Any] = {"here": "report", "clients": first_clients(), "status": 200}
     seen["typed"] = {name: request.GET.get(name, "")[:50] for name in ("when", "client")}
     try:
         asked = _asked(request)
-        seen |= {"asked": asked, "around": _around(asked), "report": asked.answer()}
+        around = asked.around(days.day_of(timezone.now()))
+        seen |= {"asked": asked, "around": around, "report": asked.answer()}
     except Refused as problem:
         seen |= {
             "refusal": sentence_of(problem),
@@ -72,7 +86,7 @@ def report(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def as_csv(request: HttpRequest) -> HttpResponse:
-    """The same columns as the API's; the page instead while there is nothing to be downloaded."""
+    """The report with the columns of the API's; the page instead while there is none."""
     try:
         asked = _asked(request)
         figures = asked.answer()
@@ -89,7 +103,7 @@ def as_csv(request: HttpRequest) -> HttpResponse:
 
 
 def _asked(request: HttpRequest) -> Asked:
-    """Raises a 422 problem that says what cannot be read."""
+    """What the address asks for. Raises a 422 problem that says what of it cannot be read."""
     when, client = request.GET.get("when", "").strip(), _client(request.GET.get("client", ""))
     if not when:
         return Asked(days.day_of(timezone.now()).replace(day=1), True, client)
@@ -103,28 +117,13 @@ def _asked(request: HttpRequest) -> Asked:
 
 
 def _client(id_: str) -> Client | None:
-    """None, which stands for all, for an empty id."""
+    """The client of that id; None, which stands for all, for an empty one. Raises a 422 problem."""
     if not id_:
         return None
     try:
         return Client.objects.get(pk=UUID(id_))
     except (ValueError, Client.DoesNotExist):
         raise Refused("invalid", _("There is no such client.")) from None
-
-
-def _around(asked: Asked) -> dict[str, str]:
-    """The days or months before and after it, as `when` takes them; `after` is empty when it would
-    be in the future.
-    """
-    if asked.is_month:
-        before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=31)
-        found = {"before": f"{before:%Y-%m}", "after": f"{after:%Y-%m}"}
-    else:
-        before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=1)
-        found = {"before": f"{before}", "after": f"{after}", "month": f"{asked.day:%Y-%m}"}
-    if after > days.day_of(timezone.now()):
-        found["after"] = ""
-    return found
 
 
 def _drawn(figures: Report) -> dict[str, Any]:

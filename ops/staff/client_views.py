@@ -83,7 +83,7 @@ def new_client(request: HttpRequest) -> HttpResponse:
 
 @staff_page(ADMINISTER)
 def new_key(request: HttpRequest, client_id: UUID) -> HttpResponse:
-    """A key of these scopes, shown in the answer and never again."""
+    """A new key of some scopes. It is shown in the answer and never again."""
     row = get_object_or_404(Client, pk=client_id)
     form = KeyForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
@@ -95,7 +95,7 @@ def new_key(request: HttpRequest, client_id: UUID) -> HttpResponse:
 
 @staff_page(ADMINISTER)
 def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
-    """A key like this one, beside it."""
+    """GET asks, POST makes a second key with the scopes of this one and shows it once."""
     old = _key(key_id)
     if request.method == "POST" and old.revoked_at is None:
         return _shown_once(request, old.client, old.pk, lambda: keys.rotate(old, by=request.user))

@@ -1,4 +1,6 @@
-"""What staff do to a client's keys, each with its row; no row and no page but one holds a key."""
+"""What staff do to a client's keys; each leaves a StaffAction. A key stands on one page, once, and
+in no row.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -40,7 +42,7 @@ def subject_of(client: Client) -> str:
 
 
 def introduce(name: str, *, by: Any) -> Client:
-    """A client of that name; one that is there is left as it is. Raises a 422 problem."""
+    """Make a client of that name; one that is there is left as it is. Raises a 422 problem."""
     with transaction.atomic():
         client, is_new = Client.objects.know(name)
         if is_new:
@@ -49,7 +51,7 @@ def introduce(name: str, *, by: Any) -> Client:
 
 
 def make(client: Client, scopes: list[str], *, by: Any) -> str:
-    """The key, which nobody can read again. In the caller's transaction."""
+    """Make a key, in the caller's transaction. It is returned here and can never be read again."""
     key = ApiKey.objects.issue(client, scopes)
     noted = {"key": _beginning(key), "scopes": ", ".join(scopes)}
     StaffAction.note(by, "make_key", subject_of(client), said=noted)
@@ -57,7 +59,9 @@ def make(client: Client, scopes: list[str], *, by: Any) -> str:
 
 
 def rotate(old: ApiKey, *, by: Any) -> str | None:
-    """A key like it, beside it; None when it was revoked meanwhile. In the caller's transaction."""
+    """Make a key with the same scopes, in the caller's transaction; None when the old one was
+    revoked meanwhile.
+    """
     key = ApiKey.objects.rotate(old.pk)
     if key is not None:
         noted = {"key": _beginning(key), "like": old.prefix}
@@ -66,7 +70,7 @@ def rotate(old: ApiKey, *, by: Any) -> str | None:
 
 
 def revoke(key: ApiKey, *, by: Any) -> bool:
-    """False when somebody was faster."""
+    """Revoke the key; False when somebody was faster."""
     with transaction.atomic():
         is_mine = ApiKey.objects.revoke(key.pk)
         if is_mine:
@@ -75,7 +79,7 @@ def revoke(key: ApiKey, *, by: Any) -> bool:
 
 
 def keys_of(client_id: UUID, *, limit: int) -> list[ApiKey]:
-    """Those that open something first, the newest first of each."""
+    """Keys of a client: those that are not revoked first, and the newest first of both."""
     keys = ApiKey.objects.filter(client=client_id)
     live = keys.filter(revoked_at=None).order_by("-pk")[:limit]
     gone = keys.exclude(revoked_at=None).order_by("-pk")[:limit]

@@ -18,7 +18,9 @@ from ops.places import place, serial
 @require_safe
 @staff_page(LOOK)
 def actions(request: HttpRequest) -> HttpResponse:
-    """The newest first; of one person with `who`; older ones with `before`, a row's id."""
+    """What staff did, the newest first; of one person with `who`; older ones with `before`, a row's
+    id.
+    """
     chosen: dict[str, Any] = {}
     if who := request.GET.get("who", "")[: settings.OPS_TERM_MAX]:
         chosen["who"] = who
@@ -34,7 +36,7 @@ def actions(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def people(request: HttpRequest) -> HttpResponse:
-    """Who may what; it is changed at /admin/."""
+    """Who may do what here; it is changed at /admin/."""
     own = Permission.objects.filter(content_type__app_label="ops")
     users = (
         get_user_model()
@@ -47,7 +49,7 @@ def people(request: HttpRequest) -> HttpResponse:
 
 
 def _may(user: Any) -> list[str]:
-    """The codenames of what they may on these pages, by themselves or by a group."""
+    """The codenames of the permissions that they have here, by themselves or by a group."""
     by_groups = {one.codename for group in user.groups.all() for one in group.permissions.all()}
     found = by_groups | {one.codename for one in user.user_permissions.all()}
     every = ("look", "operate", "administer")

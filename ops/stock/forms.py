@@ -46,7 +46,7 @@ class AdjustForm(StockForm):
         return delta
 
     def so_far(self) -> dict[str, Any] | None:
-        """The reason may still be missing."""
+        """What can be rehearsed; for that the reason may still be missing."""
         self.is_valid()
         cleaned = getattr(self, "cleaned_data", {})
         return {"reason": "", **cleaned} if "delta" in cleaned else None
@@ -66,7 +66,7 @@ class DescribeForm(StockForm):
 
 
 class RemoveForm(StockForm):
-    """A yes is enough."""
+    """A form without fields: a yes is enough."""
 
     def so_far(self) -> dict[str, Any] | None:
         return None if self.errors else {}

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from ops.models import StaffAction
 from ops.stock.forms import AdjustForm, CountForm, DescribeForm, RemoveForm, StockForm
-from orders.inputs.stock import StockSaid
+from orders.inputs.stock import StockSetting
 from orders.models import Stock
 from values.refused import invalid
 
@@ -34,7 +34,7 @@ class Verb:
 
 
 def _count(sku: str, entered: Entered) -> None:
-    Stock.objects.describe({sku: StockSaid(on_hand=entered["on_hand"])})
+    Stock.objects.describe({sku: StockSetting(on_hand=entered["on_hand"])})
 
 
 def _adjust(sku: str, entered: Entered) -> None:
@@ -42,7 +42,7 @@ def _adjust(sku: str, entered: Entered) -> None:
 
 
 def _describe(sku: str, entered: Entered) -> None:
-    Stock.objects.describe({sku: StockSaid(**entered)})
+    Stock.objects.describe({sku: StockSetting(**entered)})
 
 
 VERBS: dict[str, Verb] = {
@@ -83,7 +83,7 @@ def seen_of(stock: Stock) -> str:
 
 
 def subject_of(sku: str) -> str:
-    """Of its StaffActions."""
+    """The subject of StaffActions on goods of this sku."""
     return f"stock {sku}"
 
 

@@ -94,7 +94,7 @@ def act(request: HttpRequest, stock_id: int, slug: str) -> HttpResponse:
 
 @staff_page(OPERATE)
 def new(request: HttpRequest) -> HttpResponse:
-    """Goods of a new sku."""
+    """The form of goods of a new sku; leads to them."""
     form = NewForm(Stock(), request.POST if request.method == "POST" else None)
     try:
         if form.is_valid():
@@ -107,7 +107,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 def _found(term: str, *, low: bool, after: str) -> list[Stock]:
-    """A page of them, and one more if there are more."""
+    """The goods of a page, and one more if there are more."""
     most = settings.OPS_ROWS_MAX + 1
     if low:
         rows = Stock.objects.low()
@@ -145,7 +145,7 @@ def _asked(
 
 
 def _blame(form: Any, problem: Refused) -> None:
-    """Each error at its field, if the form has it."""
+    """Put each error of a problem at its field; where there is none, above the form."""
     for pointer, message in errors_of(problem):
         name = pointer[1:]
         form.add_error(name if name in form.fields else None, message)

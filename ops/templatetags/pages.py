@@ -1,4 +1,4 @@
-"""Where what an action was done to has its page."""
+"""The address of the page of whatever an action was done to."""
 
 from collections.abc import Callable
 from urllib.parse import urlencode

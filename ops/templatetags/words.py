@@ -137,7 +137,7 @@ def permission(codename: str) -> Promise | str:
 
 @register.filter
 def field(name: str) -> Promise | str:
-    """{{ name|field }}: of what an action changes."""
+    """{{ name|field }}: the name of something that an action changes."""
     return FIELDS.get(name, name)
 
 

@@ -27,7 +27,7 @@ FAILED, WAITING = Delivery.State.FAILED, Delivery.State.WAITING
 
 @dataclass(frozen=True)
 class Search:
-    """What is empty is not asked for."""
+    """What the deliveries must be; an empty field asks for nothing."""
 
     channel: str = ""
     state: str = ""
@@ -55,7 +55,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Page:
-    """The newest first."""
+    """Deliveries, the newest first, and how far they were looked for."""
 
     deliveries: list[Delivery]
     older: UUID | None = None  # `before` of the page that goes on

@@ -47,7 +47,7 @@ class MomentField(forms.CharField):
 
 
 class FindForm(forms.Form):
-    """Each field is a name in the address of the page."""
+    """The filter of the list of deliveries. Its fields are parameters of the page's address."""
 
     channel = forms.ChoiceField(
         label=gettext_lazy("Channel"), required=False, choices=_words(Delivery.Channel.values)
@@ -126,7 +126,7 @@ class ReasonForm(forms.Form):
 
 
 class RangeForm(forms.Form):
-    """What is sent again: of that time, what was given up or everything that has ended."""
+    """Which deliveries of a time are sent again: those given up, or all that have ended."""
 
     since = MomentField(label=gettext_lazy("Since (2h, 7d, 2026-11-30)"), initial="1d")
     until = MomentField(label=gettext_lazy("Until (nothing: now)"), required=False)

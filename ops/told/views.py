@@ -164,7 +164,7 @@ def _exactly(span: Span) -> dict[str, str]:
 
 
 def _short(text: str) -> str:
-    """A moment as people write it, when it is one of ours."""
+    """An ISO moment as people write it; any other text as it is."""
     moment = parse_datetime(text) if "T" in text else None
     return f"{localtime(moment):%Y-%m-%d %H:%M:%S}" if moment and is_aware(moment) else text
 

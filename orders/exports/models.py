@@ -40,7 +40,7 @@ class ExportQuerySet(models.QuerySet["Export"]):
         return self.create(client=client, filters=filters, **columns)
 
     def locked(self, pk: str) -> "Export | None":
-        """None when it was forgotten."""
+        """The export, locked until the transaction ends; None when it was forgotten."""
         return self.select_for_update(no_key=True).filter(pk=pk).first()
 
     def of(self, client: Client) -> "ExportQuerySet":
@@ -61,8 +61,8 @@ class ExportQuerySet(models.QuerySet["Export"]):
 
 
 class Export(models.Model):
-    """`orders` have been written so far; `place` is the last of them, by the order of ids. Orders
-    that are placed later than it are not in it.
+    """An export. So many `orders` have been written so far, by the order of their ids, and `place`
+    is the last of them. Orders that are placed after the export was begun are not in it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7)

@@ -8,7 +8,7 @@ from orders.exports.models import Export
 
 
 def begin(export: Export) -> None:
-    """Promise all of its work, in the caller's transaction."""
+    """Promise the first job of an export, and so all of them, in the caller's transaction."""
     failed = give_up.si(str(export.pk))
     with context.bound(client=str(export.client_id)), bulk():
         write_part.apply_async((str(export.pk),), link_error=failed)
@@ -23,7 +23,7 @@ def write_part(self: Task, export_id: str) -> None:
 
 @shared_task
 def give_up(export_id: str) -> None:
-    """A part of it could not be written, or was cancelled."""
+    """Mark an export as failed: a part of it could not be written, or was cancelled."""
     if export := Export.objects.locked(export_id):
         export.give_up()
 

@@ -38,7 +38,7 @@ class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
         return self.filter(line__lte=last[0]) if last else self
 
     def unmet(self) -> "ImportOrderQuerySet":
-        """Those that a row may be imported again for."""
+        """The orders whose rows may be imported again."""
         return self.filter(order__state=State.CANCELLED, order__reason__in=UNMET)
 
     def are_decided(self) -> bool:

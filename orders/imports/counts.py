@@ -28,8 +28,8 @@ class Counts(models.Model):
         abstract = True
 
     def counts(self, ways: dict[str, int] | None = None) -> dict[str, Any]:
-        """`ok`: there or on their way; `failed`: the others; and what `became` of all of them: as
-        they are now, or as these ways say.
+        """Numbers of orders: `ok` for those that are there or on their way, `failed` for the
+        others, and `became` by what became of them. As they are now, or, if given, by these ways.
         """
         ways = ways or self.known_ways() or self._accepted.ways()
         became = {**ways, "refused": self.failed}
@@ -38,13 +38,15 @@ class Counts(models.Model):
         return {"ok": self.ok - unmet, "failed": self.failed + unmet, "became": became}
 
     def kept_ways(self) -> dict[str, int] | None:
-        """As they were at `ways_until`; None where nobody has counted these ways."""
+        """How many of its orders had gone each of WAYS at `ways_until`; None where nobody has
+        counted just these.
+        """
         kept = self.ways or {}
         return {way: kept[way] for way in WAYS} if kept.keys() == set(WAYS) else None
 
     def known_ways(self) -> dict[str, int] | None:
-        """Those that are kept, if none of its orders has changed since. None if one has, or if more
-        of its client's have than are looked at.
+        """The ways that are kept, if none of its orders has changed since. None if one has, or if
+        more orders of its client have than IMPORT_CHANGES_LOOKED_AT.
         """
         kept = self.kept_ways()
         if kept is None or self.ways_until is None:
@@ -56,8 +58,8 @@ class Counts(models.Model):
         return None if is_outdated else kept
 
     def keep_ways(self) -> int:
-        """Keep how they are now. Returns how many orders were counted for that: none where the ways
-        that are kept are still true.
+        """Keep the ways as they are now. Returns how many orders were counted for that: none where
+        the ways that are kept are still true.
         """
         until = settled_until()
         kept = self.known_ways()

@@ -28,7 +28,7 @@ from orders.imports.files.reading import Format
 from orders.inputs.faults import pointed
 from orders.inputs.order import LINES_MAX
 from values import money, strict_json
-from values.refused import Refused, Sentence, kept_of, said_again
+from values.refused import Refused, Sentence, kept_of, restored
 from values.strict_json import NotJson
 
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
@@ -63,8 +63,8 @@ class NotAnOrder(Exception):
 
 
 def orders_in[R: Keyed](rows: Iterable[R]) -> Iterator[list[R]]:
-    """Rows in the order of their file as orders: those with one key together, where the first of
-    them stands.
+    """The rows of each order, in the order of the file: those with one key are together, where the
+    first of them stands.
     """
     firsts: dict[str, int] = {}
 
@@ -119,7 +119,9 @@ def refusal_of(rows: Sequence[Row], form: Format, refused: Refused) -> NotAnOrde
 
 
 def located(rows: Sequence[Row], form: Format, errors: Iterable[tuple[str, str]]) -> list[Fault]:
-    """JSON pointers as lines of the file; in a CSV, each line of the order is a row of its own."""
+    """Pairs of JSON pointer and message as faults on lines of the file; in a CSV, each line of the
+    order is a row of its own.
+    """
     faults = []
     for pointer, message in errors:
         line_number, field = rows[0].line_number, pointer
@@ -130,9 +132,9 @@ def located(rows: Sequence[Row], form: Format, errors: Iterable[tuple[str, str]]
 
 
 def bounded(message: str) -> str:
-    """As much of it, and of its values, as is kept."""
+    """As much of a message, and of its values, as is kept."""
     kept = kept_of(message, settings.IMPORT_VALUE_MAX_CHARS)
-    return said_again(message[:REASON_MAX_CHARS], kept)
+    return restored(message[:REASON_MAX_CHARS], kept)
 
 
 def _parsed(row: Row) -> Any:

@@ -22,7 +22,7 @@ from orders.imports.files.reading import Format, Manner
 from orders.imports.inputs import Fault
 from orders.imports.rows import ImportRow
 from orders.models.client import Client
-from values.refused import Refused, Sentence, kept_of, said_again
+from values.refused import Refused, Sentence, kept_of, restored
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
@@ -60,8 +60,8 @@ class ImportQuerySet(models.QuerySet["Import"]):
         return list(done.select_related("client").order_by(oldest_first, "pk")[:limit])
 
     def take_turn(self) -> bool:
-        """Whether the caller may work off a chunk, alone until its transaction ends, without others
-        waiting long.
+        """Whether the caller may work off a chunk: alone until its transaction ends, and without
+        making others wait long.
 
         One chunk at a time leaves the other processes to interactive work; a short line of bulk
         jobs keeps the broker small and lets an order's payment follow soon after its goods were set
@@ -89,7 +89,9 @@ class ImportQuerySet(models.QuerySet["Import"]):
 
 
 class Import(Counts):
-    """`total`, `ok` and `failed` count orders; in a CSV several rows may be one."""
+    """An import. `total`, `ok` and `failed` count orders, of which each may be several rows of a
+    CSV.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="imports")
@@ -128,13 +130,13 @@ class Import(Counts):
 
     @property
     def chunks(self) -> range:
-        """Where each chunk begins: the position of its first row."""
+        """The position of the first row of each chunk."""
         return range(0, self.rows, settings.IMPORT_CHUNK_ROWS)
 
     @property
     def front(self) -> int | None:
-        """Where the chunk begins that is next: its rows are the first that wait. None when none
-        waits.
+        """The position of the first row of the next chunk, in which the first row stands that
+        waits; None when none waits.
         """
         position = ImportRow.objects.first_position(self)
         return None if position is None else position - position % settings.IMPORT_CHUNK_ROWS
@@ -155,7 +157,7 @@ class Import(Counts):
         ImportOrder.objects.bulk_create(accepted)
 
     def note(self, faults: Sequence[tuple[str | None, Fault]]) -> None:
-        """Pairs of external_id and fault."""
+        """Write these faults down, each behind the external_id of its order."""
         ImportFault.objects.bulk_create(
             ImportFault(
                 batch=self,
@@ -169,7 +171,7 @@ class Import(Counts):
         )
 
     def finish(self) -> bool:
-        """Done, if every order has been worked off. True also when it was done before."""
+        """Mark it done, if every order has been worked off. Returns whether it is done."""
         complete = Import.objects.filter(pk=self.pk, total=F("ok") + F("failed"))
         complete.filter(finished_at=None).update(finished_at=Now())
         return complete.exists()
@@ -195,7 +197,7 @@ class ImportFault(models.Model):
     @property
     def sentence(self) -> str:
         """Its reason, which a page can put into the language of its reader."""
-        return said_again(self.reason, self.kept)
+        return restored(self.reason, self.kept)
 
     @classmethod
     def after(cls, batch: UUID, line_number: int, pk: int, limit: int) -> list["ImportFault"]:

@@ -32,10 +32,8 @@ BELONGS_TO_ANOTHER = ("/external_id", Sentence("belongs to an earlier, other ord
 
 
 def work_off(batch: Import, first: int) -> bool:
-    """Place the orders of the chunk that begins there, note what is wrong with the others, and
-    count both.
-
-    As many as fit into IMPORT_TURN_S; False when some may be left.
+    """Place orders of the chunk that begins there, note what is wrong with the others, and count
+    both: as many as fit into IMPORT_TURN_S. False when some may be left.
     """
     until = monotonic() + settings.IMPORT_TURN_S
     late: set[date] = set()
@@ -49,7 +47,7 @@ def work_off(batch: Import, first: int) -> bool:
 
 
 def give_up(batch: Import, first: int, *, reason: str) -> None:
-    """Nobody will work this chunk off: its orders have failed."""
+    """Note the orders of a chunk that nobody will work off as failed, each for this reason."""
     orders = list(orders_in(batch.take(first, limit=settings.IMPORT_CHUNK_ROWS)))
     form = Format(batch.form)
     batch.note([(name_of(rows, form), Fault(rows[0].line_number, "", reason)) for rows in orders])

@@ -13,7 +13,7 @@ from django.db.models import Q
 from psycopg.types.json import Jsonb
 
 from orders.imports.files.lines import Row
-from values.refused import said_again
+from values.refused import restored
 
 if TYPE_CHECKING:
     from orders.imports.models import Import
@@ -87,7 +87,7 @@ def _copied(batch: "Import", position: int, row: Row) -> tuple[Any, ...]:
 
 
 def _fault(english: str, kept: str | None) -> str:
-    return said_again(english, kept and json.loads(kept))
+    return restored(english, kept and json.loads(kept))
 
 
 class ImportRow(models.Model):

@@ -14,7 +14,7 @@ CHUNKS = UUID("6b616974-656e-5000-8000-6368756e6b73")  # the namespace of the id
 
 
 def begin(batch: Import) -> None:
-    """Promise all of its work, in the caller's transaction. Its chunks become due one after
+    """Promise all jobs of an import, in the caller's transaction. Its chunks become due one after
     another.
     """
     chunks = [

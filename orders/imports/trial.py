@@ -21,7 +21,9 @@ from values.refused import invalid
 
 @dataclass
 class Trial:
-    """Counts of orders, and the first IMPORT_TRIAL_FAULTS_MAX faults with their external_ids."""
+    """What a dry run came to: counts of orders, and the first IMPORT_TRIAL_FAULTS_MAX faults, each
+    behind the external_id of its order.
+    """
 
     total: int = 0
     failed: int = 0

@@ -1,4 +1,6 @@
-"""What the shapes are made of. Strict: a wrong type or an unknown field is refused by name."""
+"""What the shapes of inputs are made of. They are strict: a wrong type or an unknown field is
+refused by name.
+"""
 
 from datetime import UTC, datetime
 from typing import Annotated

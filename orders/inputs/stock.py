@@ -11,8 +11,8 @@ from values.texts import Name
 Count = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 
 
-class StockSaid(Shape):
-    """What is not sent stays as it is; of a new sku it is what stands here."""
+class StockSetting(Shape):
+    """What is set of a sku. A field that is not sent stays as it is; a new sku has its default."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
     on_hand: Count = 0
@@ -35,7 +35,7 @@ class StockSaid(Shape):
         return self
 
 
-class StockInput(StockSaid):
+class StockInput(StockSetting):
     """A row of a file."""
 
     sku: Sku

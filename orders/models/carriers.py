@@ -38,5 +38,5 @@ def tracking_url(carrier: str, tracking: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """As it is typed on a keyboard for Latin: full-width digits are digits."""
+    """The text as a keyboard for Latin types it: full-width digits are digits."""
     return unicodedata.normalize("NFKC", text)

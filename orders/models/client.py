@@ -126,5 +126,7 @@ class ApiKey(models.Model):
 
 
 def digest_of(key: str) -> bytes:
-    """A key is 256 random bits, so a plain hash is enough and look-ups stay an index search."""
+    """The digest that is kept of a key. A key is 256 random bits, so a plain hash is enough, and a
+    look-up is an index search.
+    """
     return hashlib.sha256(key.encode()).digest()

@@ -1,5 +1,5 @@
-"""Erasing a person: what their ended orders say of them goes, from events, mails and kept answers
-too; goods, amounts and what happened stay.
+"""Erasing a person: whatever tells of them goes from their ended orders, and from the events, mails
+and kept answers of these; goods, amounts and what happened stay.
 """
 
 import json
@@ -53,7 +53,7 @@ class ErasureQuerySet(models.QuerySet["Erasure"]):
 
 
 class Erasure(models.Model):
-    """That a person was erased; when it is done, nothing here says who it was."""
+    """The erasure of a person; when it is done, nothing here tells who it was."""
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="erasures")
@@ -102,7 +102,7 @@ class Erasure(models.Model):
 
 
 def _erase(order: Order) -> None:
-    """Its events and its answer under an Idempotency-Key say what it says from now on."""
+    """Forget, in the order, its events and the answers that show it, whom it was for."""
     order.record("order.erased", **Particulars.nothing(), withdrawn_by="")
     order.remarks.all().delete()
     nobody = {"order": dict(order.particulars())}

@@ -34,13 +34,7 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
         Refuses with `not-fulfillable` when the order is not to be sent, and with `invalid` more
         than is open.
         """
-        if order.held or not order.is_confirmed:
-            detail = Sentence(
-                "Order %(number)s is %(state)s; only a confirmed one is sent.",
-                number=order.number,
-                state=Sentence("held" if order.held else order.state),
-            )
-            raise Refused("not-fulfillable", detail)
+        _refuse_unless_confirmed(order)
         collect(order)
         units = order.open_units if requested is None else within(requested, of="open", verb="sent")
         for line, number in units:
@@ -53,6 +47,17 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
         fulfilment = self.create(order=order, lines=sent, carrier=carrier, tracking=tracking)
         order.note_shipped(fulfilment, sum(number for _, number in units))
         return fulfilment
+
+
+def _refuse_unless_confirmed(order: "Order") -> None:
+    if order.is_confirmed and not order.held:
+        return
+    detail = Sentence(
+        "Order %(number)s is %(state)s; only a confirmed one is sent.",
+        number=order.number,
+        state=Sentence("held" if order.held else order.state),
+    )
+    raise Refused("not-fulfillable", detail)
 
 
 class Fulfilment(models.Model):
@@ -75,12 +80,14 @@ class Fulfilment(models.Model):
 
     @property
     def shown_number(self) -> str:
-        """Its number, unless the shop gave an address in its place."""
+        """The parcel's number for people to read; empty where the shop gave an address in its
+        place.
+        """
         return "" if self.tracking == self.tracking_url else self.tracking
 
     def cancel(self) -> None:
-        """It was booked by mistake: its goods are to be sent again. The caller holds the lock of
-        `order`, which is the row that it holds.
+        """Take back what was booked by mistake: its goods are to be sent again. The caller holds
+        the lock of `order`, which is the row that it holds.
 
         Refuses with `fulfilment-not-cancellable` once something of it has come back, is announced
         to, or was paid back, and when cash was collected with it; with `order-erased` when nobody
@@ -89,29 +96,21 @@ class Fulfilment(models.Model):
         if self.cancelled_at:
             return
         self.order.refuse_erased()
-        if self.order.payment_method == PaymentMethod.COD and self.order.captured:
-            raise Refused(
-                "fulfilment-not-cancellable",
-                Sentence(
-                    "What order %(number)s costs is noted as collected with it.",
-                    number=self.order.number,
-                ),
-            )
+        self._refuse_collected()
         units = self.order.units_at(self.lines)
-        if gone := [line for line, number in units if number > line.unsendable]:
-            raise Refused(
-                "fulfilment-not-cancellable",
-                Sentence(
-                    "Of %(sku)s, something has come back, is announced to, or was paid back.",
-                    sku=gone[0].sku,
-                ),
-            )
+        _refuse_gone(units)
         for line, number in units:
             line.change(fulfilled=-number)
         Stock.objects.move(self.order, StockMovement.Kind.UNSHIPPED, units)
         self.cancelled_at = timezone.now()
         self.save(update_fields=["cancelled_at"])
         self.order.note_unshipped(self, sum(number for _, number in units))
+
+    def _refuse_collected(self) -> None:
+        if self.order.payment_method == PaymentMethod.COD and self.order.captured:
+            text = "What order %(number)s costs is noted as collected with it."
+            detail = Sentence(text, number=self.order.number)
+            raise Refused("fulfilment-not-cancellable", detail)
 
     def snapshot(self) -> snapshots.Fulfilment:
         return {
@@ -124,3 +123,11 @@ class Fulfilment(models.Model):
             "created_at": self.created_at.isoformat(),
             "cancelled_at": self.cancelled_at.isoformat() if self.cancelled_at else None,
         }
+
+
+def _refuse_gone(units: Units) -> None:
+    """Refuses units of which some have come back, are announced to, or were paid back."""
+    for line, number in units:
+        if number > line.unsendable:
+            text = "Of %(sku)s, something has come back, is announced to, or was paid back."
+            raise Refused("fulfilment-not-cancellable", Sentence(text, sku=line.sku))

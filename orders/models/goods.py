@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def take_back(order: "Order", units: Units) -> None:
-    """Units that were not sent stay in the house for others; sent ones are back in it. The caller
-    holds the order's lock, and its next event tells.
+    """Take units of an order back: those that were not sent stay in the house for others, sent ones
+    are in it again. The caller holds the order's lock, and records the event.
     """
     unsent: Units = []
     sent: Units = []

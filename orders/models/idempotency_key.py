@@ -44,24 +44,13 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
         `idempotency-key-reused` when the key was used for another request.
         """
         mine = IdempotencyKey(client=client, key=key, fingerprint=fingerprint_of(request))
-        values: dict[str, Any] = {
-            "client": client.pk,
-            "key": key,
-            "fingerprint": mine.fingerprint,
-            "wait": f"{settings.IDEMPOTENCY_WAIT_MS}ms",
-        }
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(TAKE_KEY, values)
-                mine.pk, _ = cursor.fetchone()
+            mine.pk = self._inserted(mine)
         except OperationalError as exc:
             if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
-            raise Refused(
-                "request-in-progress",
-                "A request with this Idempotency-Key is still running.",
-                retry_after_s=1,
-            ) from exc
+            detail = "A request with this Idempotency-Key is still running."
+            raise Refused("request-in-progress", detail, retry_after_s=1) from exc
         if mine.pk:
             return mine
         kept = self.get(client=client, key=key)
@@ -70,6 +59,20 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
                 "idempotency-key-reused", "This Idempotency-Key was used for a different request."
             )
         return kept
+
+    def _inserted(self, mine: "IdempotencyKey") -> int | None:
+        """The id of the row that was inserted; None where the key is there already."""
+        values: dict[str, Any] = {
+            "client": mine.client_id,
+            "key": mine.key,
+            "fingerprint": mine.fingerprint,
+            "wait": f"{settings.IDEMPOTENCY_WAIT_MS}ms",
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE_KEY, values)
+            pk: int | None
+            pk, _ = cursor.fetchone()
+        return pk
 
     def decide(self, client: Client, key: str, *, status: int, body: str) -> "IdempotencyKey":
         """Let a final answer take the place of the first one under this key, which was 202. Returns
@@ -121,10 +124,12 @@ class IdempotencyKey(models.Model):
         return self.status is not None
 
     def answer(self, *, status: int, location: str | None, body: str) -> None:
-        self.status, self.location, self.body = status, location, body
+        self.status = status
+        self.location = location
+        self.body = body
         self.save(update_fields=["status", "location", "body"])
 
 
 def fingerprint_of(request: Any) -> bytes:
-    """The same for two requests that say the same, however they are written."""
+    """A digest of a request's JSON: equal for equal documents, however they are written."""
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).digest()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """Units of a line that have arrived; `restock`: they can be sold again."""
+    """So many units of a line that have arrived; `restock`: they can be sold again."""
 
     line: OrderLine
     quantity: int
@@ -94,8 +94,9 @@ class Return(models.Model):
     def receive(
         self, came: Sequence[Came] | None = None, *, amount: int | None = None, shipping: int = 0
     ) -> None:
-        """All of it has arrived, or these units: it is open no longer. What they come to goes back,
-        or this amount of it, and so much of the shipping. The caller promises the refund's job.
+        """All units of it have arrived, or these, and it is open no longer. The money for them goes
+        back, or this amount of it, and so much of the shipping. The caller promises the refund's
+        job.
 
         Refuses with `return-has-ended` where it is not open, and with `invalid` more units than
         were announced, or more money than is left.

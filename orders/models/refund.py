@@ -42,7 +42,7 @@ EVERYTHING = Asked()
 
 class RefundQuerySet(models.QuerySet["Refund"]):
     def promise(self, order: "Order", asked: Asked = EVERYTHING, *, reason: str) -> "Refund":
-        """Write down what this locked order gets back, with its event.
+        """Write down a refund of this locked order, with its event.
 
         The caller promises the operation's job. Refuses with `nothing-to-refund` when nothing is
         left, and with `invalid` more than is left.
@@ -115,7 +115,7 @@ class Refund(models.Model):
 
     @property
     def state(self) -> Literal["pending", "succeeded", "failed"]:
-        """What became of it at the provider; where no money moves, nothing is waited for."""
+        """What became of it at the provider; succeeded at once where no money moves."""
         match self.operation and self.operation.state:
             case PaymentOperation.State.DECLINED:
                 return "failed"
@@ -124,8 +124,8 @@ class Refund(models.Model):
         return "pending"
 
     def count(self, order: "Order", *, sign: int = 1) -> None:
-        """Note its money on the lines and the shipping of its locked order; with -1 it is not given
-        after all, and can be refunded again.
+        """Note its money on the lines and the shipping of its locked order. With a sign of -1 the
+        money is not given after all, and can be refunded again.
         """
         by_position = {part["position"]: part for part in self.lines}
         for line in order.own_lines:

@@ -1,5 +1,5 @@
-"""Remarks: what members of staff write beside an order for each other. No customer and no endpoint
-is told of them; whoever erases a person erases them.
+"""Remarks: notes that members of staff write beside an order for each other. No customer and no
+endpoint sees them; whoever erases a person erases them.
 """
 
 from typing import TYPE_CHECKING

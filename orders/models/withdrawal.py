@@ -22,8 +22,8 @@ REASON = "withdrawn"
 
 
 def withdrawable(order: "Order") -> Units:
-    """The units that nobody has withdrawn from yet: to be sent, or sent and not on their way back.
-    Of a cancelled order there are none.
+    """The units of an order that its customer may withdraw from: to be sent, or sent and neither
+    back nor announced. Of a cancelled order there are none.
     """
     if order.state == State.CANCELLED:
         return []
@@ -31,9 +31,8 @@ def withdrawable(order: "Order") -> Units:
 
 
 def may_be_withdrawn(order: "Order") -> bool:
-    """Whether its customer may still withdraw: until the shop's days after the last of it was sent
-    are over, as long as there is something to cancel or to send back, and an address that gets the
-    receipt.
+    """Whether the customer of an order may still withdraw: within the shop's days after the last of
+    it was sent, while there is something to cancel or to send back, and an address for the receipt.
     """
     days = Shop.objects.of(order.client_id).withdrawal_days
     if not days or not withdrawable(order) or order.was_erased:
@@ -45,27 +44,27 @@ def may_be_withdrawn(order: "Order") -> bool:
 
 
 def may_be_withdrawn_in_part(order: "Order") -> bool:
-    """Whether its customer may also choose units: once it is paid. Before, the amount that is being
-    charged or collected would have to change.
+    """Whether the customer of an order may also choose units: once it is paid. Before, the amount
+    that is being charged or collected would have to change.
     """
     return order.was_confirmed and order.captured >= order.total
 
 
 def is_withdrawn(order: "Order") -> bool:
-    """Whether its customer has withdrawn, and nothing of it is left to them."""
+    """Whether the customer of an order has withdrawn, and nothing of it is left to them."""
     if order.withdrawn_at is None:
         return False
     return order.reason == REASON if order.state == State.CANCELLED else not withdrawable(order)
 
 
 def withdraw(order: "Order", units: Units | None = None, *, name: str = "") -> Refund | None:
-    """Its customer withdraws from these units, or from all that are `withdrawable`: what was not
-    sent is cancelled, what was sent is announced to come back, and the last event says both. Of a
-    line it is the unsent units first.
+    """The customer of an order withdraws from these units, or from all that are `withdrawable`:
+    what was not sent is cancelled, what was sent is announced to come back, and the last event has
+    both. Of a line it is the unsent units first.
 
     The caller holds the order's lock, has asked `may_be_withdrawn`, for units also
-    `may_be_withdrawn_in_part`, and promises the refund's job. Refuses with `invalid` more units
-    than there are, and with `too-many-returns`.
+    `may_be_withdrawn_in_part`, and promises the job of the refund that this returns. Refuses with
+    `invalid` more units than there are, and with `too-many-returns`.
     """
     left = withdrawable(order)
     units = left if units is None else units
@@ -83,7 +82,9 @@ def withdraw(order: "Order", units: Units | None = None, *, name: str = "") -> R
 
 
 def _take_off(order: "Order", units: Units) -> Refund | None:
-    """These will not be sent, and their money goes back. The shipping is for the others."""
+    """Units that will not be sent are withdrawn, and their money goes back; None without any. The
+    shipping is for the others.
+    """
     if not units:
         return None
     refund = Refund.objects.write_down(order, Asked(units=units, restock=True), reason=REASON)

@@ -1,1 +1,1 @@
-"""Payments: what we intend to charge (`models`), and the providers that do it (`sandbox`, …)."""
+"""Payments: what we intend to charge (`models`), and the providers that do so (`sandbox`, …)."""

@@ -142,8 +142,8 @@ class PaymentOperation(models.Model):
         }
 
     def exchange(self) -> Charge | None:
-        """Make it at the provider, or find what an earlier attempt made. None when it may not be
-        made (any more).
+        """Make the operation at the provider, or find what an earlier attempt made. None when it
+        may not be made (any more).
 
         Talks to the outside world: no transaction may be open. Raises ProviderUnavailable and
         ProviderRefused.
@@ -158,8 +158,8 @@ class PaymentOperation(models.Model):
             return make(intent)
 
     def ask(self) -> Charge | None:
-        """What the provider's book has of it; None for nothing. No transaction may be open. Raises
-        as `exchange` does.
+        """The operation as the provider's book has it; None where it does not. No transaction may
+        be open. Raises as `exchange` does.
 
         A charge that waits for a customer who has left it, or could still be paid after it has
         failed, is called off: nobody pays for it later.
@@ -191,7 +191,7 @@ class PaymentOperation(models.Model):
         return answer.still_payable and with_action.exists()
 
     def note(self, charge: Charge) -> None:
-        """Take over what the provider says."""
+        """Take the provider's answer over into its columns."""
         self.reference, self.reason = charge.id, charge.reason
         self.state = self.State(charge.status)
         self.action = charge.action if charge.status == ChargeStatus.PENDING else None

@@ -139,7 +139,9 @@ def _note_refund_by_hand(order: Order, made: Charge) -> None:
 
 
 def _apply_decline(order: Order, operation: PaymentOperation) -> PaymentOperation | None:
-    """The order ends, unless its customer has chosen another card or may do so."""
+    """End the order of a declined charge, unless its customer has chosen another card or may do so.
+    Returns the charge of the chosen one.
+    """
     if order.state == State.RESERVED and not operation.is_wanted_by(order):
         return charge_anew(order)
     order.assign(charge_state="failed")

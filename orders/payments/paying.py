@@ -34,13 +34,15 @@ def try_again(order: "Order", token: str) -> PaymentOperation:
 
 
 def charge_anew(order: "Order") -> PaymentOperation:
-    """The charge of the card that its customer has chosen, in the place of one that has failed."""
+    """Write down the charge of the card that the customer has chosen, in the place of one that has
+    failed.
+    """
     tried = PaymentOperation.objects.make_way(order)
     return PaymentOperation.objects.intend_charge(order, attempt=tried + 1)
 
 
 def mark_paid(order: "Order", *, reference: str, amount: int | None) -> None:
-    """The whole of it was paid elsewhere. Refuses with `invalid` any other amount."""
+    """Note that the whole order was paid elsewhere. Refuses with `invalid` any other amount."""
     if amount not in (None, order.total):
         total = Sentence("must be what the order comes to, %(total)s", total=order.total)
         raise invalid(("/amount", total))
@@ -52,7 +54,9 @@ def mark_paid(order: "Order", *, reference: str, amount: int | None) -> None:
 
 
 def collect(order: "Order") -> None:
-    """Goods of it are handed over: an order that is paid at that moment is paid now, wholly."""
+    """Note the money of an order whose goods are handed over: if it was not paid before, it is paid
+    now, wholly.
+    """
     if order.captured < order.total:
         _take(order, "")
 
@@ -88,7 +92,7 @@ def payment_of(order: "Order") -> snapshots.Payment:
 
 
 def action_of(order: "Order") -> snapshots.Action | None:
-    """What its customer has to do, while the order waits for that."""
+    """What the customer of an order has to do; None unless the order waits for that."""
     if order.state != State.RESERVED or order.charge_state != "action_required":
         return None
     waiting = order.operations.charges().open().first()

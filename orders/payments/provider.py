@@ -78,7 +78,9 @@ class Taken:
 
 
 class ProviderUnavailable(Exception):
-    """No answer, or none to rely on: the charge may exist or not. Ask `find` before all else."""
+    """The provider gave no answer, or none to rely on: the charge may exist or not. Ask `find`
+    before all else.
+    """
 
 
 class ProviderRefused(Exception):

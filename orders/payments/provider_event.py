@@ -1,4 +1,4 @@
-"""What providers have rung about: each of their events is written down once."""
+"""The events of providers, each of which is written down once."""
 
 import logging
 

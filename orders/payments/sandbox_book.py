@@ -14,7 +14,7 @@ WAITING = "requires_action"
 
 
 class Movement(models.Model):
-    """A line in the provider's book."""
+    """An entry in the provider's book."""
 
     id = models.TextField(primary_key=True)
     key = models.TextField(unique=True)  # the idempotency key

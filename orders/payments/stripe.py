@@ -103,7 +103,7 @@ class Stripe:
         return as_refund(made, intent)
 
     def find_refund(self, intent: Intent) -> Charge | None:
-        """A payment has few refunds: those of ours are on its first page."""
+        """As `Provider` has it. A payment has few refunds: ours are on its first page."""
         with calling() as client:
             if intent.reference:
                 return as_refund(client.v1.refunds.retrieve(intent.reference).to_dict(), intent)

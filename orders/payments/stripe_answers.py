@@ -102,7 +102,9 @@ def refunded_of(charge: Any, currency: str) -> int | None:
 
 
 def refunds_by_hand(charge: Any, intent: Intent) -> tuple[Charge, ...]:
-    """Those made on Stripe's own pages, the newest ten at most: they name no operation."""
+    """The refunds of a charge that were made on Stripe's own pages, and so name no operation; the
+    newest ten at most.
+    """
     listed = (charge.get("refunds") or {}) if isinstance(charge, Mapping) else {}
     return tuple(
         as_refund(made, intent)
@@ -139,8 +141,8 @@ def declined(exc: stripe.CardError, intent: Intent) -> Charge:
 
 
 def refuses_token(exc: stripe.InvalidRequestError) -> bool:
-    """Whether it is the payment method that cannot be charged: nobody knows it, it is of another
-    kind or another customer's, or it was used before, of which alone Stripe names no parameter.
+    """Whether Stripe refuses the payment method: nobody knows it, it is of another kind or another
+    customer's, or it was used before. In the last case alone Stripe names no parameter.
     """
     return exc.param == "payment_method" or USED_UP in str(exc)
 

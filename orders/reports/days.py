@@ -46,8 +46,8 @@ class Day:
         return now >= self.settled_at
 
     def as_of(self, now: datetime) -> datetime:
-        """Up to when figures that are begun now reach: always the same moment for a settled day,
-        else a round one.
+        """The moment up to which figures reach that are begun now: always the same one for a
+        settled day, else a round one.
         """
         if self.is_settled(now):
             return self.settled_at

@@ -19,8 +19,8 @@ from orders.reports.figures import Figures, added_up, keep_part, parts
 
 class DailyReportQuerySet(models.QuerySet["DailyReport"]):
     def about(self, day: date, client: Client | None) -> "DailyReport | None":
-        """What is kept for this client, or for all. Once a day is computed, a client for whom
-        nothing moved has an empty report.
+        """The report that is kept for this client, or for all; None for none. Once a day is
+        computed, a client for whom nothing moved has an empty report.
         """
         own = client.pk if client else None
         kept = {
@@ -48,7 +48,7 @@ class DailyReportQuerySet(models.QuerySet["DailyReport"]):
         return self.select_for_update(no_key=True).get(day=day, client=None)
 
     def missing(self, days: list[date]) -> list[date]:
-        """Those of the days that have no final report."""
+        """The days of these that have no final report."""
         there = set(
             self.filter(day__in=days, client=None, final=True).values_list("day", flat=True)
         )
@@ -81,7 +81,7 @@ class DailyReport(models.Model):
 
     @property
     def moment(self) -> dict[str, Any]:
-        """Of when its figures are."""
+        """The columns that tell of when its figures are."""
         return {"as_of": self.as_of, "time_zone": self.time_zone, "final": self.final}
 
     # --- verbs; the caller holds the lock of the report about all clients -------------------------
@@ -91,7 +91,8 @@ class DailyReport(models.Model):
         once, when it becomes final.
         """
         was_final, self.final = self.final, as_of >= Day(self.day).settled_at
-        self.as_of, self.time_zone, self.figures = as_of, settings.TIME_ZONE, found.get(None, [])
+        self.as_of, self.time_zone = as_of, settings.TIME_ZONE
+        self.figures = found.get(None, [])
         self.save(update_fields=["as_of", "time_zone", "final", "figures"])
         DailyReport.objects.filter(pk=self.pk).update(computed_at=Now())
         DailyReport.objects.filter(day=self.day, client__isnull=False).delete()
@@ -136,14 +137,14 @@ def report_of(
 
 class ComputationQuerySet(models.QuerySet["Computation"]):
     def begin(self, day: Day, now: datetime) -> "Computation | None":
-        """The one that computes this day as of now, or None while another does that already."""
+        """A new computation of this day as of now; None while another one does that already."""
         self.filter(day=day.date, promised_at__lt=Now() - settings.REPORT_PATIENCE).delete()
         mine = Computation(day=day.date, as_of=day.as_of(now))
         self.bulk_create([mine], ignore_conflicts=True)
         return self.filter(pk=mine.pk).first()
 
     def locked(self, pk: str) -> "Computation | None":
-        """None when it was given up."""
+        """The computation, locked until the transaction ends; None when it was given up."""
         return self.select_for_update(no_key=True).filter(pk=pk).first()
 
 
@@ -172,10 +173,8 @@ class Computation(models.Model):
         keep_part(self.pk, Day(self.day), begin=begin, end=end)
 
     def add_up(self) -> None:
-        """Turn the parts into reports, unless there are some that know more. The caller holds the
-        lock.
-
-        Those of another time zone are about other hours, whatever they know.
+        """Turn the parts into reports, unless some are kept that know more. Those of another time
+        zone are about other hours, and give way. The caller holds the lock.
         """
         report = DailyReport.objects.locked(self.day)
         if report.as_of <= self.as_of or report.time_zone != settings.TIME_ZONE:

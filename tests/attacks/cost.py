@@ -204,12 +204,12 @@ def _broken(size: int, dice: random.Random) -> str:
 
 
 def _lines_of_an_order(size: int, dice: random.Random) -> str:
-    line = json.dumps(
+    item = json.dumps(
         dice.choice(
             (EXAMPLE["lines"][0], {"sku": "NONE", "quantity": 1, "unit_price": 1}, {}, [], 1)
         )
     )
-    return "[" + ",".join([line] * max(1, size // (len(line) + 1))) + "]"
+    return "[" + ",".join([item] * max(1, size // (len(item) + 1))) + "]"
 
 
 PUMPS: tuple[Pump, ...] = (

@@ -26,9 +26,9 @@ def provider(request: Any, settings: Any) -> str:
 
 
 def report(provider: str, body: bytes, kind: str = "application/json") -> Any:
-    shown = {"authorization": f"Basic {b64encode(SECRET.encode()).decode()}"}
+    headers = {"authorization": f"Basic {b64encode(SECRET.encode()).decode()}"}
     client = HttpClient(raise_request_exception=False)
-    return client.post(f"/anymail/{provider}/tracking/", body, content_type=kind, headers=shown)
+    return client.post(f"/anymail/{provider}/tracking/", body, content_type=kind, headers=headers)
 
 
 GENUINE: dict[str, Any] = {
@@ -116,28 +116,28 @@ STRANGE: list[Any] = [
 ]
 
 
-def spoilt(said: Any, dice: random.Random) -> Any:
+def spoilt(body: Any, dice: random.Random) -> Any:
     """A copy of it with something strange in one place."""
-    if dice.random() < 0.25 or not isinstance(said, (dict, list)) or not said:
+    if dice.random() < 0.25 or not isinstance(body, (dict, list)) or not body:
         return dice.choice(STRANGE)
-    if isinstance(said, list):
-        return [spoilt(one, dice) for one in said]
-    name = dice.choice(list(said))
+    if isinstance(body, list):
+        return [spoilt(one, dice) for one in body]
+    name = dice.choice(list(body))
     if dice.random() < 0.1:
-        return {key: value for key, value in said.items() if key != name}
-    return {**said, name: spoilt(said[name], dice)}
+        return {key: value for key, value in body.items() if key != name}
+    return {**body, name: spoilt(body[name], dice)}
 
 
 def test_whatever_is_spoilt_in_a_report_it_is_answered(provider: str) -> None:
     assert report(provider, json.dumps(GENUINE[provider]).encode()).status_code == 200
     dice, failed = random.Random(SEED), []
     for _ in range(600):
-        said = GENUINE[provider]
+        body = GENUINE[provider]
         for _ in range(dice.choice([1, 1, 2, 3])):
-            said = spoilt(said, dice)
-        answer = report(provider, json.dumps(said).encode())
+            body = spoilt(body, dice)
+        answer = report(provider, json.dumps(body).encode())
         if answer.status_code not in (200, 400):
-            failed.append((answer.status_code, said))
+            failed.append((answer.status_code, body))
     assert failed == []
 
 

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.rooms import CHECKOUT
+
 ROOMS = ("api", "config", "celery_ledger", "demo", "notifications", "ops", "orders", "values")
 LENGTH = 1_000  # of what is pumped, and twice and four times as much
 GROWTH_MAX = 3.0  # from one length to the next; 2 is linear, 4 quadratic

@@ -60,14 +60,14 @@ def staff(django_user_model: Any) -> HttpClient:
     return client
 
 
-def at(page: str, batch: str) -> str:
+def address_of(page: str, batch: str) -> str:
     return page.format(stock=Stock.objects.get().pk, batch=batch)
 
 
 @pytest.mark.parametrize("page", PARAMETERS)
 def test_whatever_is_asked_for_is_answered(page: str, staff: HttpClient, batch: str) -> None:
-    assert staff.get(at(page, batch), follow=True).status_code == 200
-    where, join = at(page, batch), "&" if "?" in page else "?"
+    assert staff.get(address_of(page, batch), follow=True).status_code == 200
+    where, join = address_of(page, batch), "&" if "?" in page else "?"
     failed = [
         (name, word)
         for name in PARAMETERS[page].split()
@@ -83,6 +83,6 @@ def test_a_place_that_cannot_be_read_is_not_the_beginning(staff: HttpClient, bat
         (page, word)
         for page, name in PLACES.items()
         for word in ("nowhere", "9" * 400, "²")
-        if staff.get(at(page, batch), {name: word}).status_code not in (404, 422)
+        if staff.get(address_of(page, batch), {name: word}).status_code not in (404, 422)
     ]
     assert answered == []

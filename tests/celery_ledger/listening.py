@@ -41,11 +41,11 @@ def listening(broker: Redis) -> Iterator[Listener]:
         receiver = celery_app.events.Receiver(
             connection, handlers={"*": heard.append}, app=celery_app
         )
-        with receiver.consumer_context() as (line, *_):
+        with receiver.consumer_context() as (consumer, *_):
 
             def listen() -> None:
                 with suppress(TimeoutError):
-                    line.drain_events(timeout=0.1)
+                    consumer.drain_events(timeout=0.1)
 
             def is_heard() -> bool:
                 listen()

@@ -1,4 +1,4 @@
-"""A ledger with a past: rows as a shop leaves them, made in bulk by Postgres itself."""
+"""Makes a ledger with a past: rows as a shop leaves them, written in bulk by Postgres itself."""
 
 from django.db import connection
 
@@ -41,8 +41,9 @@ SELECT gen_random_uuid(), 'tests.celery_ledger.tasks.add', %(queue)s, '[[1, 2], 
 
 
 def finish(number: int, *, at_once: int = 100_000) -> None:
-    """So many finished jobs and no others, a second apart, in statements short enough for the
-    role's limits. Their pages are new: how many are looked at depends on no test before.
+    """Write so many finished jobs, a second apart, and delete all others; in statements short
+    enough for the role's limits. Their pages are new: how many are looked at depends on no test
+    before.
     """
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE celery_ledger_job CASCADE")
@@ -52,6 +53,6 @@ def finish(number: int, *, at_once: int = 100_000) -> None:
 
 
 def promise(number: int, *, due: str = "0 s", rings: str = "5 s", queue: str = "kaiten") -> None:
-    """So many waiting jobs, without a bell; `due` and `rings` are intervals from now."""
+    """Write so many waiting jobs, without bells. `due` and `rings` are intervals from now."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING, {"number": number, "due": due, "rings": rings, "queue": queue})

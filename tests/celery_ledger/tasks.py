@@ -79,7 +79,7 @@ def speak(size: int) -> str:
 
 @shared_task
 def nothing() -> None:
-    """Takes no argument, so it makes a link_error that cannot be called."""
+    """Takes no argument, so as a link_error it cannot be called."""
 
 
 @shared_task
@@ -99,7 +99,7 @@ def note_failure_outside(request: Any, exc: Exception, traceback: None, mark: st
 
 @shared_task(bind=True)
 def count_down(self: Task, x: int) -> int:
-    """Replaces itself with itself, leaving a row each time."""
+    """Replaces itself with another call of itself, and writes a row each time."""
     Note.objects.create(name=f"at {x}")
     if x:
         raise self.replace(count_down.s(x - 1))

@@ -24,7 +24,7 @@ from config.start.boot import database_trouble
 from orders.models import Order
 from tests.celery_ledger import tasks
 from tests.machine.ports import free_port
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -20,7 +20,7 @@ from tests.celery_ledger import tasks
 from tests.shop import Api
 
 PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S+)')
-Lines = Callable[[str], list[dict[str, str]]]
+Entries = Callable[[str], list[dict[str, str]]]
 
 
 def parsed(line: str) -> dict[str, str]:
@@ -42,8 +42,8 @@ def stdout() -> Iterator[io.StringIO]:
 
 
 @pytest.fixture
-def lines(stdout: io.StringIO) -> Lines:
-    """The lines of one logger so far, without what differs each time."""
+def entries(stdout: io.StringIO) -> Entries:
+    """The entries of one logger so far, without what differs each time."""
 
     def of_logger(logger: str) -> list[dict[str, str]]:
         found = [parsed(line) for line in stdout.getvalue().splitlines()]
@@ -68,21 +68,26 @@ def record(
     return made
 
 
-@pytest.mark.django_db
-def test_a_request_and_each_of_its_jobs_are_one_line_each(
-    lines: Lines, api: Api, stock: Any, order_body: Any
-) -> None:
+REQUEST_ID = "8c1f-router-id/+="
+
+
+@pytest.fixture
+def bound(api: Api, stock: Any, order_body: Any) -> dict[str, str]:
+    """An order is placed; what the entries of its request and of its jobs have in common."""
     stock()
     answer = api.post(
         "/v1/orders",
         order_body(),
         content_type="application/json",
-        headers={"Idempotency-Key": "k", "X-Request-ID": "8c1f-router-id/+="},
+        headers={"Idempotency-Key": "k", "X-Request-ID": REQUEST_ID},
     )
-    client = str(Order.objects.get().client_id)
-    assert answer["X-Request-ID"] == "8c1f-router-id/+="
-    bound = {"request_id": "8c1f-router-id/+=", "client": client}
-    assert lines("config.requests") == [
+    assert answer["X-Request-ID"] == REQUEST_ID
+    return {"request_id": REQUEST_ID, "client": str(Order.objects.get().client_id)}
+
+
+@pytest.mark.django_db
+def test_a_request_is_one_entry(entries: Entries, bound: dict[str, str]) -> None:
+    assert entries("config.requests") == [
         {
             "level": "info",
             "logger": "config.requests",
@@ -94,11 +99,16 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
             **bound,
         }
     ]
+
+
+@pytest.mark.django_db
+def test_each_of_its_jobs_is_one_entry(entries: Entries, bound: dict[str, str]) -> None:
     work_off()
-    reserved = next(
-        line for line in lines("celery_ledger.attempts") if line["task"] == "orders.tasks.reserve"
-    )
-    job = str(Job.objects.get(task="orders.tasks.reserve").pk)
+    [reserved] = [
+        entry
+        for entry in entries("celery_ledger.attempts")
+        if entry["task"] == "orders.tasks.reserve"
+    ]
     assert reserved == {
         "level": "info",
         "logger": "celery_ledger.attempts",
@@ -107,9 +117,9 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
         "attempt": "1",
         "outcome": "done",
         **bound,
-        "job": job,
+        "job": str(Job.objects.get(task="orders.tasks.reserve").pk),
     }
-    assert len(lines("celery_ledger.attempts")) == Job.objects.count()
+    assert len(entries("celery_ledger.attempts")) == Job.objects.count()
 
 
 @pytest.mark.django_db
@@ -177,18 +187,21 @@ def test_a_field_hides_what_looks_like_a_secret_too() -> None:
     ],
 )
 def test_how_an_attempt_ended_is_told_once(
-    lines: Lines, promise: Callable[[], Any], fields: dict[str, str]
+    entries: Entries, promise: Callable[[], Any], fields: dict[str, str]
 ) -> None:
     job = Job.objects.get(pk=promise().id)
     attempt(job)
-    [line] = lines("celery_ledger.attempts")
-    assert ("trace" in line) == (fields["outcome"] == "dead")
+    [entry] = entries("celery_ledger.attempts")
+    assert ("trace" in entry) == (fields["outcome"] == "dead")
     ours = {"level", "outcome", "error"}
-    assert ({name: line[name] for name in ours & set(line)}, line["job"]) == (fields, str(job.pk))
-    assert lines("celery.app.trace") == []
+    assert ({name: entry[name] for name in ours & set(entry)}, entry["job"]) == (
+        fields,
+        str(job.pk),
+    )
+    assert entries("celery.app.trace") == []
     if fields["outcome"] not in ("replaced", "retry"):
         attempt(job)  # its bell rings once more
-        assert len(lines("celery_ledger.attempts")) == 1
+        assert len(entries("celery_ledger.attempts")) == 1
 
 
 def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
@@ -249,7 +262,7 @@ def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "written"),
     [
         (202, "202"),
         ("orders.tasks.charge", "orders.tasks.charge"),
@@ -265,8 +278,8 @@ def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
         ("a\x85b\u2028c", '"a\\u0085b\\u2028c"'),
     ],
 )
-def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, shown: str) -> None:
-    assert quoted(value) == shown
+def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, written: str) -> None:
+    assert quoted(value) == written
     assert len(quoted(value).splitlines()) == 1
 
 

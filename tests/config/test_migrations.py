@@ -5,11 +5,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.rooms import CHECKOUT
+
 OURS = ("celery_ledger", "notifications", "ops", "orders")
 UNIQUE = "0013_job_place"  # of a column that the release before it neither knows nor writes
 CONTRACT = "_contract_"  # in the name of a migration that takes away what no release uses any more

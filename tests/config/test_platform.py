@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from config.start.procfile import commands
-from tests.promises.processes import CHECKOUT
-from tests.rooms import ROOMS, sources
+from tests.rooms import CHECKOUT, ROOMS, sources
 
 PROCFILE = CHECKOUT / "Procfile"
 APP: dict[str, Any] = json.loads((CHECKOUT / "app.json").read_text())

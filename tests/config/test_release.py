@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterator
 from io import StringIO
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,8 +14,8 @@ from django.db import connection
 
 from config.start.boot import CannotStart
 from config.start.release_turn import RELEASE, release_turn
+from tests.rooms import CHECKOUT
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 EMPTY = "test_kaiten_empty"
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,7 +61,7 @@ def test_two_first_releases_at_once_go_one_after_the_other(empty_database: str) 
     both = [
         subprocess.Popen(
             [sys.executable, "manage.py", "release"],
-            cwd=REPOSITORY,
+            cwd=CHECKOUT,
             env={**os.environ, "DATABASE_URL": empty_database},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

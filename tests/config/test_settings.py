@@ -4,7 +4,6 @@ import ast
 import re
 import runpy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +23,7 @@ from config.start.environment import (
     site_url,
     yes_or_no,
 )
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.rooms import CHECKOUT
 
 
 def variables_read(source: str) -> Iterator[str]:
@@ -41,9 +39,9 @@ def variables_read(source: str) -> Iterator[str]:
 
 
 def test_the_example_explains_every_variable_that_the_settings_read_and_no_other() -> None:
-    example = (REPOSITORY / ".env.example").read_text()
+    example = (CHECKOUT / ".env.example").read_text()
     explained = re.findall(r"^# .+\n#(\w+)=", example, flags=re.MULTILINE)
-    read = set(variables_read((REPOSITORY / "config" / "settings.py").read_text()))
+    read = set(variables_read((CHECKOUT / "config" / "settings.py").read_text()))
     assert len(read) > 20
     assert sorted(explained) == sorted(read)
     assert sorted(re.findall(r"^#?(\w+)=", example, flags=re.MULTILINE)) == sorted(read)
@@ -123,8 +121,8 @@ def test_what_would_match_nothing_or_reach_nobody_is_refused_at_the_start(
 
 
 def test_a_value_of_a_database_option_that_libpq_refuses_is_refused_in_its_words() -> None:
-    said = "holds an option, or a value, that Postgres does not know: invalid sslmode value"
-    with pytest.raises(ImproperlyConfigured, match=said):
+    message = "holds an option, or a value, that Postgres does not know: invalid sslmode value"
+    with pytest.raises(ImproperlyConfigured, match=message):
         database_from("postgres://a/b?sslmode=bogus")
     kept = database_from("postgres://a/b?sslmode=verify-full")["OPTIONS"]
     assert kept["sslmode"] == "verify-full"
@@ -135,5 +133,5 @@ def test_a_delivery_is_kept_for_as_long_as_its_job_may_be_retried(
     monkeypatch: pytest.MonkeyPatch, jobs: str, deliveries: int
 ) -> None:
     monkeypatch.setenv("JOBS_KEEP_DAYS", jobs)
-    settings = runpy.run_path(str(REPOSITORY / "config" / "settings.py"))
+    settings = runpy.run_path(str(CHECKOUT / "config" / "settings.py"))
     assert settings["DELIVERY_KEEP"].days == deliveries

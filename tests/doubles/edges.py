@@ -110,8 +110,8 @@ class Postbox:
             self.options |= {
                 "auth_required": True,
                 "auth_require_tls": bool(certificate),
-                "authenticator": lambda *said: AuthResult(
-                    success=said[-1] == expected, handled=False
+                "authenticator": lambda *arguments: AuthResult(
+                    success=arguments[-1] == expected, handled=False
                 ),
             }
         self.mails: list[bytes] = []

@@ -23,22 +23,22 @@ class Book:
         self.events: dict[str, Object] = {}
         self.undelivered: dict[str, Object] = {}
         self.lock = threading.RLock()
-        for line in lines_in(path):
-            self._take(line)
+        for act in acts_in(path):
+            self._take(act)
         torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self.file = path.open("ab")
         if torn:
             self.file.write(b"\n")
 
-    def write(self, **line: Any) -> None:
+    def write(self, **act: Any) -> None:
         """Durable at its return. Keys: objects, answer, events, silent, delivered, forget_keys."""
         with self.lock:
             if self.file.closed:
                 raise OSError("the book is closed")
-            self.file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            self.file.write(json.dumps(act, separators=(",", ":")).encode() + b"\n")
             self.file.flush()
             os.fsync(self.file.fileno())
-            self._take(line)
+            self._take(act)
 
     def of_kind(self, kind: str) -> list[Object]:
         """The newest first, as Stripe lists them."""
@@ -49,21 +49,21 @@ class Book:
         with self.lock:
             self.file.close()
 
-    def _take(self, line: Object) -> None:
-        for made in line.get("objects", ()):
+    def _take(self, act: Object) -> None:
+        for made in act.get("objects", ()):
             self.objects[made["id"]] = made
-        if answer := line.get("answer"):
+        if answer := act.get("answer"):
             self.answers[answer["key"]] = answer
-        for event in line.get("events", ()):
+        for event in act.get("events", ()):
             self.events[event["id"]] = event
-            if not line.get("silent"):
+            if not act.get("silent"):
                 self.undelivered[event["id"]] = event
-        self.undelivered.pop(line.get("delivered", ""), None)
-        if line.get("forget_keys"):
+        self.undelivered.pop(act.get("delivered", ""), None)
+        if act.get("forget_keys"):
             self.answers.clear()
 
 
-def lines_in(path: Path) -> Iterator[Object]:
+def acts_in(path: Path) -> Iterator[Object]:
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             yield json.loads(line)
@@ -74,6 +74,6 @@ def lines_in(path: Path) -> Iterator[Object]:
 def objects_in(path: Path, kind: str = "payment_intent") -> list[Object]:
     """What the book on disk has of a kind, each as it stands now, the oldest first."""
     latest: dict[str, Object] = {}
-    for line in lines_in(path):
-        latest |= {made["id"]: made for made in line.get("objects", ()) if made["object"] == kind}
+    for act in acts_in(path):
+        latest |= {made["id"]: made for made in act.get("objects", ()) if made["object"] == kind}
     return list(latest.values())

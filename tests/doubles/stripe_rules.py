@@ -340,12 +340,15 @@ def retrieve(kind: str) -> Callable[[Book, dict[str, str], str], Outcome]:
     def read(book: Book, params: dict[str, str], id_: str) -> Outcome:
         made = _found(book, id_, kind)
         expanded = [value for name, value in params.items() if name.startswith("expand[")]
-        shown = {**made, **{name: book.objects[made[name]] for name in expanded if made.get(name)}}
+        snapshot = {
+            **made,
+            **{name: book.objects[made[name]] for name in expanded if made.get(name)},
+        }
         if "latest_charge.refunds" in expanded and made["latest_charge"]:
             refunds = [one for one in book.of_kind("refund") if one["payment_intent"] == id_]
             listed = {"object": "list", "has_more": len(refunds) > 10, "data": refunds[:10]}
-            shown["latest_charge"] = {**shown["latest_charge"], "refunds": listed}
-        return Outcome(200, shown)
+            snapshot["latest_charge"] = {**snapshot["latest_charge"], "refunds": listed}
+        return Outcome(200, snapshot)
 
     return read
 

@@ -16,11 +16,11 @@ import stripe as sdk
 
 from tests.doubles.edges import WebhookSink
 from tests.doubles.stripe import StripeDouble, tell
-from tests.doubles.stripe_book import Book, Object, lines_in, objects_in
+from tests.doubles.stripe_book import Book, Object, acts_in, objects_in
 from tests.doubles.stripe_webhooks import Ringer
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.machine.ports import free_port
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 PAYMENT = {
@@ -259,7 +259,7 @@ def test_what_it_has_answered_survives_kill_9_with_its_key(book: Path) -> None:
             os.kill(process.pid, signal.SIGKILL)
     assert [answer.pop("replayed") for answer in made] == [None, "true", "true"]
     assert made[0] == made[1] == made[2]
-    [line] = lines_in(book)
-    assert sorted(line) == ["answer", "events", "objects", "silent"], (
+    [act] = acts_in(book)
+    assert sorted(act) == ["answer", "events", "objects", "silent"], (
         "a kill could part an answer from what it did"
     )

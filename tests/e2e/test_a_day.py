@@ -52,7 +52,7 @@ def goods(page: Page, sku: str, on_hand: int) -> None:
 def order(page: Page, key: str, name: str, skus: list[str], **payment: Any) -> dict[str, Any]:
     """As the storefront places it; the answer."""
     lines = [{"sku": sku, "quantity": 1, "unit_price": PRICES[sku]} for sku in skus]
-    said = {
+    body = {
         "external_id": name,
         "currency": "JPY",
         "email": f"{name}@example.com",
@@ -61,7 +61,7 @@ def order(page: Page, key: str, name: str, skus: list[str], **payment: Any) -> d
         "payment": payment,
     }
     headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": name, "Prefer": "wait=10"}
-    answer = page.request.post("/v1/orders", data=said, headers=headers)
+    answer = page.request.post("/v1/orders", data=body, headers=headers)
     assert answer.ok, answer.text()
     placed: dict[str, Any] = answer.json()
     return placed

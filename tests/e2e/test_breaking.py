@@ -13,12 +13,12 @@ NUMBER = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}")
 
 
 def press(page: Page, word: str) -> str:
-    """What is said of it."""
+    """The sentence that the page answers with."""
     page.goto("/")
     page.get_by_role("button", name=word).click()
     page.wait_for_url(re.compile("#break$"))
-    said: str = page.locator("#break > [role=status]").inner_text()
-    return said
+    sentence: str = page.locator("#break > [role=status]").inner_text()
+    return sentence
 
 
 def test_all_five_are_pressed_while_orders_are_on_their_way(visit: Visit) -> None:
@@ -35,8 +35,8 @@ def test_all_five_are_pressed_while_orders_are_on_their_way(visit: Visit) -> Non
         press(page, word)
         assert watcher.locator("#lost, #doubled").all_inner_texts() == ["0", "0"]
     for word in ORDERING:
-        numbers = NUMBER.findall(said := press(page, word))
-        assert len(numbers) == 1, said
+        numbers = NUMBER.findall(sentence := press(page, word))
+        assert len(numbers) == 1, sentence
         ordered.append(page.locator("#break a").first.evaluate("link => link.href"))
     for url in ordered:
         page.goto(url)

@@ -69,7 +69,7 @@ class Looked:
     page: Page
     width: int
 
-    def at(self, path: str) -> list[str]:
+    def wrong_at(self, path: str) -> list[str]:
         """What is wrong there."""
         self.page.goto(path)
         found = [
@@ -111,10 +111,10 @@ def test_every_page(visit: Visit, password: str, width: int, color: Any, languag
     looked = Looked(page, width)
     wrong = []
     for path in API_PAGES:
-        wrong += looked.at(path)
+        wrong += looked.wrong_at(path)
     verbs = ("cancel", "refund", "edit", "note", "withdraw", "nothing")
     of_order = (order, *(f"{order}{verb}/" for verb in verbs), job, mail)
     for path in ("/", customer, *STAFF_PAGES, *behind, *of_order, f"{customer}receipt/"):
-        wrong += looked.at(path)
+        wrong += looked.wrong_at(path)
         expect(page.locator("html")).to_have_attribute("lang", language[:2])
     assert not wrong, "\n".join(wrong)

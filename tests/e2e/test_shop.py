@@ -17,7 +17,7 @@ def headline(page: Page) -> str:
 def test_an_order_in_japanese_is_confirmed_before_the_visitors_eyes(visit: Visit) -> None:
     page = visit(locale="ja-JP").new_page()
     loads: list[str] = []
-    page.on("domcontentloaded", lambda shown: loads.append(shown.url))
+    page.on("domcontentloaded", lambda loaded: loads.append(loaded.url))
     order(page, token="tok_slow")
     assert headline(page) in ("ご注文を受け付けました", "お支払いを確認しています")
     page.evaluate("document.querySelector('[role=status]').wasHere = true")

@@ -161,9 +161,9 @@ def test_a_customer_reads_times_in_their_own_zone(visit: Visit) -> None:
     page = window.pages[-1]
     expect(page.locator("[data-zone]")).to_have_text("America/New_York")
     first = page.locator(".belt time").first
-    shown, at = first.inner_text(), first.get_attribute("datetime") or ""
-    there = datetime.fromisoformat(at).astimezone(ZoneInfo("America/New_York"))
-    assert there.strftime("%H:%M") in shown
+    read, moment = first.inner_text(), first.get_attribute("datetime") or ""
+    there = datetime.fromisoformat(moment).astimezone(ZoneInfo("America/New_York"))
+    assert there.strftime("%H:%M") in read
 
 
 def test_the_pictures_of_the_readme(visit: Visit, password: str, tmp_path: Path) -> None:

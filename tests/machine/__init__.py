@@ -1,0 +1,1 @@
+"""What this machine lends to a test: ports, programs of Debian's, and a broker of its own."""

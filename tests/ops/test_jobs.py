@@ -131,12 +131,12 @@ def test_page_by_page_each_job_is_shown_once(settings: Any, state: str) -> None:
     made = jobs(20, state=state or "done") + jobs(5, state=state or "dead", task=CHARGE)
     chosen, place, ids = Chosen(state=state), None, []
     for _ in range(30):
-        met = newest(chosen, place)
-        assert met.looked <= 7
-        ids += [job.pk for job in met.jobs]
-        if met.place is None:
+        found = newest(chosen, place)
+        assert found.looked_at <= 7
+        ids += [job.pk for job in found.jobs]
+        if found.place is None:
             break
-        place = Place.read(met.place.written())
+        place = Place.read(found.place.written())
     assert sorted(ids) == sorted(made)
 
 

@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from orders.models import Order
 from orders.models.placed.line import within
 from orders.payments.paying import mark_paid
 from tests.ops.browsing import page_of, text
+from tests.rooms import CHECKOUT
 from values.refused import Refused, Sentence
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("models", "payments", "exports", "imports", "inputs")
 FOLDERS = (*(f"orders/{room}" for room in ROOMS), "values")
 TEXT_AT = {"Sentence": 0, "PydanticCustomError": 1, "Matching": 1}  # which argument it is

@@ -1,6 +1,6 @@
 """The figures on the staff pages: those of the API, drawn, in a table, as a file."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from celery_ledger.testing import work_off
 from notifications.models import Event
+from ops.report.views import Asked
 from orders.models import Client, Order
 from orders.reports import days
 from tests.ops.browsing import log_in, text
@@ -46,6 +47,21 @@ def test_todays_sales_stand_on_the_first_page(placed: Order, hana: HttpClient) -
     page = text(hana, "/ops/report/")
     assert "Today" in page
     assert page.count("¥660") >= 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "after"),
+    [
+        (Asked(date(2026, 4, 1), is_month=True, client=None), "2026-05"),
+        (Asked(date(2026, 5, 1), is_month=True, client=None), ""),
+        (Asked(date(2026, 4, 30), is_month=False, client=None), "2026-05-01"),
+        (Asked(date(2026, 5, 1), is_month=False, client=None), ""),
+    ],
+)
+def test_a_page_leads_to_what_comes_after_it_from_its_first_day_on(
+    asked: Asked, after: str
+) -> None:
+    assert asked.around(date(2026, 5, 1))["after"] == after
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications.models import Alert, Event
 from notifications.oversight.tasks import tell_of_trouble
-from orders.inputs.stock import StockSaid
+from orders.inputs.stock import StockSetting
 from orders.models import Order, Stock
 from orders.tasks import expire_orders
 from tests.doubles.edges import Postbox, read
@@ -55,13 +55,13 @@ def test_all_that_needs_a_person_is_one_mail_and_only_news_brings_another(
     api: Api, order_body: Any, look: Look, settings: Any
 ) -> None:
     assert look() == []
-    Stock.objects.describe({"A": StockSaid(on_hand=9, low_at=5), "B": StockSaid(on_hand=9)})
+    Stock.objects.describe({"A": StockSetting(on_hand=9, low_at=5), "B": StockSetting(on_hand=9)})
     lines = [{"sku": "B", "quantity": 1, "unit_price": 100}]
     assert api.place(order_body(lines=lines, total=100)).status_code == 202
     work_off()
     Order.objects.update(held=True, hold_reason="disputed")
     job, order = dead_job(), Order.objects.get()
-    Stock.objects.describe({"A": StockSaid(on_hand=4), "B": StockSaid(on_hand=1)})
+    Stock.objects.describe({"A": StockSetting(on_hand=4), "B": StockSetting(on_hand=1)})
     settings.LANGUAGE_CODE = "en"
     [(subject, text)] = look()
     assert subject == "What needs you: 1 on hold, jobs that died, low stock"
@@ -86,14 +86,14 @@ def test_all_that_needs_a_person_is_one_mail_and_only_news_brings_another(
 
 def test_goods_that_run_low_are_news_and_nobody_to_tell_is_told(look: Look, settings: Any) -> None:
     settings.REPORT_EMAILS = []
-    Stock.objects.describe({"A": StockSaid(on_hand=9, low_at=5)})
-    Stock.objects.describe({"A": StockSaid(on_hand=4)})
+    Stock.objects.describe({"A": StockSetting(on_hand=9, low_at=5)})
+    Stock.objects.describe({"A": StockSetting(on_hand=4)})
     assert look() == []
     assert not Alert.objects.exists()
     settings.REPORT_EMAILS = ["ann@example.com"]
     assert len(look()) == 1
     a_day_later()
     assert look() == []
-    Stock.objects.describe({"A": StockSaid(on_hand=9)})
-    Stock.objects.describe({"A": StockSaid(on_hand=4)})
+    Stock.objects.describe({"A": StockSetting(on_hand=9)})
+    Stock.objects.describe({"A": StockSetting(on_hand=4)})
     assert len(look()) == 1

@@ -7,7 +7,7 @@ import pytest
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
-from orders.inputs.stock import StockSaid
+from orders.inputs.stock import StockSetting
 from orders.models import Order, Stock
 from tests.orders.books import books_balance
 from tests.postgres.hands import Hand, in_threads
@@ -30,7 +30,7 @@ def reservations() -> list[Job]:
 def test_eight_hands_sell_what_is_there_and_what_may_be_owed_and_tell_once(
     api: Api, order_body: Any
 ) -> None:
-    Stock.objects.describe({"A": StockSaid(on_hand=3, backorder_limit=2, low_at=1)})
+    Stock.objects.describe({"A": StockSetting(on_hand=3, backorder_limit=2, low_at=1)})
     for number in range(8):
         placed(api, order_body, "A", number)
     in_threads(attempt, reservations())
@@ -44,7 +44,7 @@ def test_eight_hands_sell_what_is_there_and_what_may_be_owed_and_tell_once(
 
 @pytest.mark.parametrize("first", ["remove", "reserve"])
 def test_a_sku_is_removed_or_reserved_and_never_both(api: Api, order_body: Any, first: str) -> None:
-    Stock.objects.describe({"A": StockSaid(on_hand=5)})
+    Stock.objects.describe({"A": StockSetting(on_hand=5)})
     placed(api, order_body, "A", 1)
     order = Order.objects.get()
 
@@ -73,7 +73,7 @@ def test_a_sku_is_removed_or_reserved_and_never_both(api: Api, order_body: Any, 
 
 
 def test_two_who_saw_the_same_count_do_not_both_set_it(api: Api) -> None:
-    Stock.objects.describe({"A": StockSaid(on_hand=0)})
+    Stock.objects.describe({"A": StockSetting(on_hand=0)})
 
     def count(on_hand: int) -> int:
         body = {"on_hand": on_hand, "expected": on_hand - 1}
@@ -91,10 +91,10 @@ def test_files_in_opposite_orders_do_not_block_each_other(are_there: bool) -> No
     """
 
     def send(*skus: str) -> int:
-        return len(Stock.objects.describe({sku: StockSaid(on_hand=1) for sku in skus}))
+        return len(Stock.objects.describe({sku: StockSetting(on_hand=1) for sku in skus}))
 
     if are_there:
-        Stock.objects.describe({sku: StockSaid(on_hand=5) for sku in ("A", "B")})
+        Stock.objects.describe({sku: StockSetting(on_hand=5) for sku in ("A", "B")})
     with Hand() as early, Hand() as late:
         for hand in (early, late):
             hand.open_transaction()

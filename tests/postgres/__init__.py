@@ -1,0 +1,1 @@
+"""Sessions of Postgres side by side, and the plans that it makes."""

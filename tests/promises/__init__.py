@@ -1,0 +1,1 @@
+"""What is promised, shown with real processes that are killed without mercy."""

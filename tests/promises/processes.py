@@ -14,9 +14,9 @@ from typing import Any
 
 from config.start.procfile import commands
 from tests.machine.ports import free_port
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ANSWER_LIMIT_S = 15.0  # far beyond what is promised, and short of a hang
 
 
@@ -129,8 +129,8 @@ class Web:
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, HTTPResponse, Any]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        status, answer, said = self.raw(method, path, body and json.dumps(body), named)
-        return status, answer, json.loads(said or b"null")
+        status, answer, content = self.raw(method, path, body and json.dumps(body), named)
+        return status, answer, json.loads(content or b"null")
 
     def raw(
         self, method: str, path: str, body: str | bytes | None, headers: dict[str, str]

@@ -18,7 +18,7 @@ import pytest
 from django.db import connection
 
 from tests.model.world import Bug
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 
 COPIED = (
     "api",
@@ -202,8 +202,8 @@ PLANTED = [
         "slots for everybody",
         "tests/celery_ledger/limits/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
         "celery_ledger/execution/limited.py",
-        "limits, slots=_slots(task))",
-        "limits)",
+        "timelimit, slots=_slots(task))",
+        "timelimit)",
     ),
     Planted(
         "a retry that keeps its slot",

@@ -24,7 +24,7 @@ from orders.imports.models import Import
 from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import ApiKey, Client, Erasure
 from orders.tasks import place
-from tests.shop import Api
+from tests.shop import Api, post
 
 Existing = dict[str, Any]
 
@@ -37,20 +37,8 @@ def existing(shop: Client, stock: Any, order_body: Callable[..., Any], settings:
     with transaction.atomic():
         order = place(shop, OrderInput.model_validate(order_body(external_id="a/b")))
     work_off()
-    units = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
     key = ApiKey.objects.issue(shop, [])
-    for verb, body in (
-        ("fulfilments", units),
-        ("returns", {"reason": "cold", **units}),
-        ("refunds", {"reason": "cold", **units}),
-    ):  # confirmed, and sent in part
-        headers = {"Idempotency-Key": verb}
-        assert (
-            Api(key)
-            .post(f"/v1/orders/{order.pk}/{verb}", body, "application/json", headers=headers)
-            .status_code
-            < 300
-        )
+    send_and_take_back_a_part(Api(key), f"/v1/orders/{order.pk}")
     endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/hook", events=["*"])
     with transaction.atomic():
         delivery = interventions.test(endpoint.pk)
@@ -75,6 +63,14 @@ def existing(shop: Client, stock: Any, order_body: Callable[..., Any], settings:
         "provider": "stripe",
         "erasure_id": str(erased(shop).pk),
     }
+
+
+def send_and_take_back_a_part(api: Api, path: str) -> None:
+    """Of a confirmed order: a fulfilment, a return and a refund of one unit."""
+    unit = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
+    assert post(api, f"{path}/fulfilments", unit).status_code < 300
+    for verb in ("returns", "refunds"):
+        assert post(api, f"{path}/{verb}", {"reason": "cold", **unit}).status_code < 300
 
 
 def imported(shop: Client) -> Import:

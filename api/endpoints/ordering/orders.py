@@ -12,7 +12,15 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.etag import require_match, tag_of, tagged, with_tag
 from api.conventions.idempotency import Done, once
-from api.conventions.paging import NOT_OURS, AfterEither, Limit, id_of, moment_and_id, place_of
+from api.conventions.paging import (
+    NOT_OURS,
+    AfterEither,
+    Limit,
+    id_of,
+    is_place_in_time,
+    moment_and_id,
+    place_of,
+)
 from api.conventions.prefer_wait import waited, watched
 from api.own import locked_order, own_order
 from api.shapes.headers import (
@@ -90,7 +98,7 @@ def list_orders(
     `updated_after` for the next time.
     """
     orders = Order.objects.of(request.auth.client).narrowed(**narrowed.model_dump())
-    if after is not None and ("." in after) != narrowed.is_by_change:
+    if after is not None and is_place_in_time(after) != narrowed.is_by_change:
         raise invalid(("/query/after", NOT_OURS))
     if narrowed.is_by_change:
         orders = orders.by_change(moment_and_id(after) if after else None)

@@ -29,7 +29,7 @@ from values.texts import AnyText, Matching
 router = Router(tags=["stock"])
 
 STOCK_MAX = 1000  # rows of a page
-# an address could not hold it as it is
+# The cursor of a page is a sku in hex, since an address could not hold it as it is: UTF-8 by bytes.
 MORE = "[89ab][0-9a-f]"  # of a character's bytes in UTF-8
 CHARACTER = (
     f"[2-6][0-9a-f]|7[0-9a-e]|(?:c[2-9a-f]|d[0-9a-f]){MORE}|e0[ab][0-9a-f]{MORE}|"

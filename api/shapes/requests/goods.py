@@ -1,4 +1,4 @@
-"""What is said of goods: those on hand, those that leave, and those that come back."""
+"""Requests about goods: those on hand, those that leave, and those that come back."""
 
 from typing import Annotated, Any, Self
 
@@ -8,13 +8,13 @@ from pydantic_core import PydanticCustomError
 from api.shapes.requests.texts import Reason
 from orders.inputs.order import LINES_MAX, UnitsInput
 from orders.inputs.shape import AMOUNT_MAX, Amount, Shape
-from orders.inputs.stock import StockSaid
+from orders.inputs.stock import StockSetting
 from values.texts import Line
 
 UnitsInputs = Annotated[list[UnitsInput], Field(min_length=1, max_length=LINES_MAX)]
 
 
-class StockCount(StockSaid):
+class StockCount(StockSetting):
     """The body of PUT /v1/stock/{sku}."""
 
     expected: Annotated[

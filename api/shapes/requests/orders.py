@@ -1,4 +1,4 @@
-"""What is asked of orders, and what is said of them."""
+"""Requests about orders: what narrows a list of them, and what becomes of one."""
 
 import re
 from typing import Annotated

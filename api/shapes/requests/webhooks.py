@@ -1,4 +1,4 @@
-"""What is said of endpoints, and asked of what they hear."""
+"""Requests about endpoints, and about what they hear."""
 
 import re
 from typing import Annotated, Literal

@@ -1,4 +1,6 @@
-"""What the answers are made of."""
+"""What the answers are made of. A row's attributes are read by the names of fields, which no type
+checker sees: tests/api/description/test_answers.py holds each answer in each state.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Self

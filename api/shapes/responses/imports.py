@@ -7,6 +7,7 @@ from pydantic import Field
 
 from api.shapes.responses.answer import Exactly
 from orders.imports import models, trial
+from orders.imports.inputs import Fault
 
 
 class ImportLinks(Exactly):
@@ -53,6 +54,10 @@ class TrialFault(Exactly):
     field: Annotated[str, Field(description="a column, or a JSON pointer; empty for all of it")]
     reason: str
 
+    @classmethod
+    def of(cls, external_id: str, fault: Fault) -> Self:
+        return cls.from_row(fault, line=fault.line_number, external_id=external_id)
+
 
 class Trial(Exactly):
     dry_run: Literal[True]
@@ -64,7 +69,7 @@ class Trial(Exactly):
 
     @classmethod
     def of(cls, tried: trial.Trial) -> Self:
-        errors = [TrialFault.from_row(fault, external_id=name) for name, fault in tried.faults]
+        errors = [TrialFault.of(name, fault) for name, fault in tried.faults]
         return cls.from_row(
             tried, dry_run=True, errors=errors, errors_left_out=tried.faults_left_out
         )

@@ -17,7 +17,7 @@ JobState = Annotated[State, WithJsonSchema({"type": "string", "enum": State.valu
 
 
 class Job(Exactly):
-    model_config = ConfigDict(
+    model_config = ConfigDict(  # the document's sentence, as it was
         json_schema_extra={"description": "A job, for the API's description; `shown` fills it."}
     )
     id: UUID
@@ -41,4 +41,4 @@ class Job(Exactly):
 
 
 class JobPage(Page[Job]):
-    next: str | None
+    next: str | None  # the document has no description of it

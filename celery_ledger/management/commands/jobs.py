@@ -62,12 +62,15 @@ class Command(BaseCommand):
         except asked.Misunderstood as exc:
             raise CommandError(str(exc)) from exc
 
+    # --- the actions ------------------------------------------------------------------------------
+
     def stats(self, options: dict[str, Any]) -> None:
         self.stdout.write(stats.stats_as_json() if options["json"] else stats.stats())
 
     def listing(self, options: dict[str, Any]) -> None:
         write = listing.lines_of_json if options["json"] else listing.listing
-        if text := write(_narrowed(options), limit=options["limit"]):
+        text = write(_narrowed(options), limit=options["limit"])
+        if text:
             self.stdout.write(text)
 
     def show(self, options: dict[str, Any]) -> None:
@@ -112,7 +115,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Jobs of {options['task']} that {outcome}: {len(ended)}.")
 
     def pause(self, options: dict[str, Any]) -> None:
-        kind, name = PauseKind(options["kind"]), _known(options)
+        kind, name = PauseKind(options["kind"]), _existing(options)
         if not pausing.pause(kind, name, by=_me(), note=options["note"]):
             raise CommandError(f"The {kind} {name} is paused already.")
         self.stdout.write(f"The {kind} {name} is paused. What runs goes on.")
@@ -126,7 +129,9 @@ class Command(BaseCommand):
     def _report(
         self, ids: list[UUID], changed: list[Job], outcome: str, why_not: dict[State, str]
     ) -> None:
-        """Say what became of each; those left alone make the exit code 1."""
+        """Print which of these jobs were changed. Raises CommandError, with a sentence for each, if
+        some were left alone or do not exist.
+        """
         for job in changed:
             self.stdout.write(f"Job {job.pk} ({job.task}) {outcome}.")
         left = Job.objects.defer("args", "result").in_bulk(set(ids) - {job.pk for job in changed})
@@ -148,6 +153,7 @@ def _add_filters(listed: argparse.ArgumentParser) -> None:
 
 
 def _narrowed(options: dict[str, Any]) -> JobQuerySet:
+    """The jobs that the filters of `jobs list` ask for."""
     jobs = asked.about(options["about"]) if options["about"] else Job.objects.all()
     if options["state"]:
         jobs = jobs.filter(state=asked.state(options["state"]))
@@ -160,13 +166,16 @@ def _narrowed(options: dict[str, Any]) -> JobQuerySet:
     return jobs
 
 
-def _known(options: dict[str, Any]) -> str:
+def _existing(options: dict[str, Any]) -> str:
+    """The name to pause. Raises Misunderstood if there is no queue, task or schedule of it."""
     check = {"queue": asked.queue, "task": asked.task, "schedule": asked.schedule}
     return check[options["kind"]](options["name"])
 
 
 def _one_way(options: dict[str, Any], sentence: str) -> None:
-    """By ids or by the task, and not by both or neither; a state only with the task."""
+    """Raise CommandError unless jobs are named by their ids or by a task, but not both; a state may
+    be named only beside a task.
+    """
     if bool(options["ids"]) == bool(options["task"]):
         raise CommandError(sentence)
     if options["state"] and not options["task"]:
@@ -175,6 +184,7 @@ def _one_way(options: dict[str, Any], sentence: str) -> None:
 
 
 def _state(options: dict[str, Any], allowed: tuple[State, ...], *, default: State) -> State:
+    """The state that is named, or else this one. Raises CommandError if it is not allowed."""
     state = asked.state(options["state"]) if options["state"] else default
     if state not in allowed:
         raise CommandError(f"Not those that are {state}: only {' or '.join(allowed)} ones.")
@@ -182,6 +192,7 @@ def _state(options: dict[str, Any], allowed: tuple[State, ...], *, default: Stat
 
 
 def _limit(text: str) -> int:
+    """The number of `--limit`, from 1 to JOBS_LIST_MAX."""
     most = ledger_settings.JOBS_LIST_MAX
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
         raise argparse.ArgumentTypeError(f"a whole number from 1 to {most}")
@@ -189,6 +200,7 @@ def _limit(text: str) -> int:
 
 
 def _found(text: str, write: Callable[[UUID], str | None]) -> str:
+    """What `write` writes of the job of this id. Raises CommandError if there is none."""
     answer = write(asked.job_id(text))
     if answer is None:
         raise CommandError(asked.unknown(text))
@@ -196,8 +208,8 @@ def _found(text: str, write: Callable[[UUID], str | None]) -> str:
 
 
 def _me() -> str:
-    """Who sits at this terminal, for the log."""
+    """The name of the system's user, for the log."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user may have no name
+    except (OSError, KeyError, ImportError):  # the user of a container may have no name
         return f"uid {os.getuid()}"

@@ -6,7 +6,7 @@ from django.core.management.commands import shell
 
 class Command(shell.Command):
     def get_auto_imports(self) -> list[str]:
-        """Django's own (the models), and the tasks of every installed app."""
+        """The import paths of Django's own command (models), and those of every task."""
         current_app.loader.import_default_modules()
         tasks = [
             f"{task.__module__}.{task.__name__}"

@@ -1,4 +1,4 @@
-"""A claim: one attempt's right to settle a job; and what it settles."""
+"""A claim, the right of one attempt to settle its job; and the statements that claim and settle."""
 
 import json
 from collections.abc import Sequence
@@ -12,24 +12,30 @@ from kombu.utils import json as celery_json
 from celery_ledger.models.limits.rate_limit import Rate
 from celery_ledger.models.pause import QUEUE_RUNS, TASK_RUNS, Pause
 
-# Those of a row; one that keeps none is rung for with two nulls.
+# The hard and the soft time limit of a row, as a bell names them: two nulls if it has none.
 LIMITS = "coalesce(nullif((envelope #> '{headers,timelimit}')::jsonb, 'null'), '[null, null]')"
 
-# The row is found by its id alone. With `state = 'waiting'` Postgres may rather walk the index of
-# all waiting rows, which its statistics call empty when they are older than a backlog; the table's
-# CHECKs make these two say the same. The worker's main process ends the attempt after the limits
-# that it heard with the bell: they must be the row's.
+# Which of these jobs may be claimed.
+#
+# The row is found by its id alone. If the condition were `state = 'waiting'`, Postgres might walk
+# the index of all waiting rows, which seems empty if the statistics are older than a backlog. By
+# the table's CHECKs `lease_until` and `finished_at` say the same.
+#
+# The time limits have to be those of the bell, since the worker's main process enforces the bell's.
 DUE = """
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp()
           AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb = {limits})
           AND (attempts = 0 OR NOT %(first)s)
           AND {queue_runs} AND {task_runs}"""
+# What a claim writes into its row.
 TAKEN = """
        state = 'running', attempts = attempts + 1,
        token = %(token)s, worker = %(worker)s, pid = %(pid)s,
        started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s,
        slot_at = NULL, in_line_since = NULL"""
+# The commit of a claim is asynchronous: if a crash of Postgres loses it, the job runs again, under
+# another token.
 RETURNED = """
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id, priority,
           concurrency_key, is_wanted, set_config('synchronous_commit', 'off', true)
@@ -43,8 +49,9 @@ UPDATE {jobs}
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 {returned}"""
 
-# In a place of its key that is free: of two that take the same one, the unique index refuses the
-# second. Whoever came out of the line may have others behind it.
+# Claim a job in the lowest free place of its key. If two take the same place at once, the unique
+# index refuses the second. A job that comes out of the line is marked as wanted, since others may
+# stand behind it.
 CLAIM_A_PLACE = """
 WITH due AS MATERIALIZED (
      SELECT id AS due_id, concurrency_key AS key FROM {jobs}{due} AND concurrency_key IS NOT NULL
@@ -60,7 +67,8 @@ UPDATE {jobs}
   FROM free WHERE id = due_id AND cardinality(free.places) < %(places)s
 {returned}"""
 
-# In a slot that is now: the one that it has waited for, or a free one of its task or key.
+# Claim a job in a slot: the one that it has waited for, or the next of its task or key if that is
+# now.
 CLAIM_A_SLOT = """
 WITH due AS MATERIALIZED (
      SELECT id AS due_id, slot_at AS slot, CASE WHEN %(keyed)s THEN rate_key ELSE task END AS key
@@ -92,7 +100,7 @@ SETTLE_IN_PLACE = SETTLE + "RETURNING job.is_wanted IS TRUE"
 
 @cache
 def of_jobs(statement: str, jobs: str) -> str:
-    """The statement about that table."""
+    """The statement with everything in braces filled in; `jobs` is the table of jobs."""
     pauses = Pause._meta.db_table
     runs = {"queue_runs": QUEUE_RUNS, "task_runs": TASK_RUNS}
     paused = {name: text.format(pauses=pauses) for name, text in runs.items()}
@@ -103,16 +111,19 @@ def of_jobs(statement: str, jobs: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a job has come to."""
+    """The end of a job that is done."""
 
     claim: "Claim"
     result: Any
-    effects: list[str]
+    effects: list[str]  # as `note_effect` has noted them
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The token is random because an attempt number repeats after a crash of Postgres."""
+    """The right of one attempt to settle a job, and what the job's row says.
+
+    The token is random, since the number of an attempt may come again after a crash of Postgres.
+    """
 
     id: UUID
     token: UUID
@@ -126,13 +137,13 @@ class Claim:
     parent_id: UUID | None
     priority: int
     concurrency_key: str | None = None
-    is_wanted: bool = False  # whether others may wait for its place
+    is_wanted: bool = False  # others may wait for its place
 
     @classmethod
     def of(
         cls, token: UUID, id_: UUID, args: str, envelope: str, context: str, *rest: Any
     ) -> "Claim":
-        """From a row that CLAIM returns."""
+        """The claim of a row that CLAIM returns, its columns but for the token in their order."""
         positional, named = celery_json.loads(args)
         attempts, retries, root_id, parent_id, priority, concurrency_key, is_wanted, _ = rest
         return cls(

@@ -1,5 +1,5 @@
-"""Which due job is next, of all that wait in a queue. Nothing is locked: whatever is found may be
-claimed by somebody else meanwhile.
+"""Finds the due jobs that are next, among all that wait. Nothing is locked: another process may
+claim what is found here.
 """
 
 import json
@@ -16,8 +16,9 @@ from celery_ledger.models.jobs.claim import of_jobs
 from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.job import Job
 
-# Those with a priority are few and have an index of their own; any other job comes before one whose
-# priority is negative.
+# The due job of the highest priority that is above the priority of the bell's own job. Jobs with a
+# priority are few and have an index of their own. If the own job's is negative, jobs of priority 0
+# come before it; they are the second part of `candidate`.
 PREFERRED = """
 WITH bell AS (
      SELECT coalesce(max(priority), 0) AS priority, count(*) > 0 AS waits
@@ -42,6 +43,8 @@ SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
  ORDER BY candidate.priority DESC LIMIT 1
 """
 
+# Whether a job with a priority waits, and whether jobs of two owners do: the first owner in the
+# index is not the last one.
 WHO_WAITS = """
 WITH waiting AS NOT MATERIALIZED (
      SELECT owner, priority FROM {jobs}
@@ -51,8 +54,9 @@ SELECT EXISTS (SELECT FROM waiting WHERE priority <> 0),
        <> (SELECT owner FROM waiting ORDER BY owner DESC LIMIT 1) IS TRUE
 """
 
-# From one owner to the next in the index, round and round, until so many due jobs are found.
-NEXT = """
+# The due jobs of the next owners. It goes from one owner to the next in the index, and after the
+# last to the first again, until it has found so many jobs, or made 50 hops.
+NEXT_OWNERS = """
 WITH RECURSIVE owners AS (
     SELECT 0 AS hop, %(after)s::text AS owner
     UNION ALL
@@ -75,11 +79,12 @@ SELECT job.id, job.task, owners.owner, job.attempts FROM owners CROSS JOIN LATER
  WHERE hop > 0 LIMIT %(number)s
 """
 
-# What waits for threads, the queues in their order: of each owner the first ones, and of those in
-# turn, so that one who has promised thousands stands back behind one who has promised one. The
-# owners are found by going from one to the next in the index; those with a priority are few and
-# have their own. `now()`, unlike the clock, bounds the walk along an index.
-DUE = """
+# The due jobs that run in threads, queue by queue. `owners`: all owners of a queue, found by going
+# from one to the next in the index. `first`: the first jobs of each owner, and those with a
+# priority by an index of their own. `turns`: the number of the round in which each of them begins,
+# so that an owner of one job does not wait behind an owner of thousands. `due`: their order.
+# `now()` bounds the walk along an index, which `clock_timestamp()` cannot.
+DUE_FOR_THREADS = """
 WITH RECURSIVE asked AS (
     SELECT * FROM unnest(%(queues)s::text[], %(rooms)s::int[], %(marks)s::timestamptz[])
                WITH ORDINALITY AS asked (queue, room, since, place)
@@ -122,7 +127,7 @@ SELECT id, task, queue, limits FROM due WHERE number <= room ORDER BY number
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A job that may be claimed, and the time limits that its row names."""
+    """A due job for threads, and the time limits (hard, soft) that its row names."""
 
     id: UUID
     task: str
@@ -131,7 +136,7 @@ class Due:
 
 
 class Next(NamedTuple):
-    """A job whose turn it is, and whose it is."""
+    """A due job, and the owner whose turn it is."""
 
     id: UUID
     task: str
@@ -140,8 +145,8 @@ class Next(NamedTuple):
 
 
 def who_waits(queue: str, *, since: datetime = BEGINNING) -> tuple[bool, bool]:
-    """Whether any job that waits in this queue has a priority, and whether jobs of more than
-    one owner do; of those that are not due before `since`.
+    """Two facts about the jobs that wait in this queue and are due at `since` or later: whether one
+    has a priority other than 0, and whether they are of more than one owner.
     """
     with connection.cursor() as cursor:
         cursor.execute(_of_jobs(WHO_WAITS), {"queue": queue, "since": since})
@@ -158,8 +163,9 @@ def of_the_next_owners(  # noqa: PLR0913 - one for each thing that is asked
     number: int,
     since: datetime = BEGINNING,
 ) -> list[Next]:
-    """Of the next owners after that one who have such a job, so many at most, each one's first due
-    job of these tasks, with these time limits; or its first ones, as many as its weight.
+    """The first due job of each owner that comes after the owner `after`, or as many as its weight;
+    up to `number` jobs in all. The jobs are of these tasks, name these time limits, and are due at
+    `since` or later.
     """
     values: dict[str, Any] = {
         "queue": queue,
@@ -171,16 +177,16 @@ def of_the_next_owners(  # noqa: PLR0913 - one for each thing that is asked
         "weights": json.dumps(dict(ledger_settings.WEIGHTS)),
     }
     with connection.cursor() as cursor:
-        cursor.execute(_of_jobs(NEXT), values)
+        cursor.execute(_of_jobs(NEXT_OWNERS), values)
         rows = cursor.fetchall()
-    return [Next(*row) for row in dict.fromkeys(rows)]  # round and round comes to the same
+    return [Next(*row) for row in dict.fromkeys(rows)]  # a second time round finds the same again
 
 
 def preferred_to(
     id_: UUID, *, queue: str, tasks: list[str], timelimit: Sequence[float | None]
 ) -> tuple[UUID, str, bool] | None:
-    """A due job of these tasks, with these time limits, of a higher priority than that one has;
-    its task; and whether that one waits. None when it is that one's turn.
+    """The id and the task of a due job with a higher priority than the job `id_`, of these tasks
+    and under these time limits; and whether the job `id_` waits. None if there is no such job.
     """
     values: dict[str, Any] = {
         "id": id_,
@@ -198,9 +204,11 @@ def preferred_to(
 def of_each_owner(
     rooms: Mapping[str, int], *, tasks: Sequence[str], marks: Mapping[str, datetime] | None = None
 ) -> list[Due]:
-    """The due jobs of these tasks, each owner's in turn: of the first queue as many as its
-    room, then of the next, until there are as many as its room; but for those that are tried
-    alone. Nothing is locked: each may be claimed by somebody else meanwhile.
+    """The due jobs of these tasks that run in threads, the owners of a queue in turn.
+
+    `rooms`: the queues in their order, and how many jobs there may be in all up to each of them.
+    `marks`: for a queue, the time before which no job is due. Jobs that have to run alone, after
+    SHARED_LOSSES, are left out.
     """
     values: dict[str, Any] = {
         "queues": list(rooms),
@@ -211,7 +219,7 @@ def of_each_owner(
         "weights": json.dumps(dict(ledger_settings.WEIGHTS)),
     }
     with connection.cursor() as cursor:
-        cursor.execute(_of_jobs(DUE), values)
+        cursor.execute(_of_jobs(DUE_FOR_THREADS), values)
         rows = cursor.fetchall()
     return [Due(id_, task, queue, tuple(json.loads(limits))) for id_, task, queue, limits in rows]
 

@@ -1,7 +1,6 @@
-"""How the attempts at a job ended, kept in its row: the newest HISTORY_MAX ends, for whoever asks
-why.
+"""The history of a job in its row: how its newest HISTORY_MAX attempts ended.
 
-An attempt that was settled is no entry: the row's own columns say all of it.
+A settled attempt has no entry, since the row's own columns say how it ended.
 """
 
 import json
@@ -14,18 +13,20 @@ from celery_ledger.conf import ledger_settings
 
 
 class End(StrEnum):
-    RETRY = "retry"  # the task said: try again
-    TROUBLE = "trouble"  # Postgres was in trouble, or its time was over
-    LOST = "lost"  # no verdict: the worker died or fell silent
-    STOPPED = "stopped"  # the worker was told to stop
+    RETRY = "retry"  # the task raised Retry
+    TROUBLE = "trouble"  # Postgres was in trouble, or a soft time limit passed
+    LOST = "lost"  # without a verdict: the worker died or fell silent
+    STOPPED = "stopped"  # the worker stopped before it ended
     DEAD = "dead"
     CANCELLED = "cancelled"
-    DISCARDED = "discarded"  # no attempt: a person has put a dead one aside
-    RETRIED = "retried"  # no attempt: a person has it retried
+    DISCARDED = "discarded"  # no attempt: a person put the dead job aside
+    RETRIED = "retried"  # no attempt: a person had the job retried
 
 
 class Appended(Func):
-    """The row's history with one more entry; the oldest goes when there are too many."""
+    """An expression: the row's history with one more entry, and without the oldest if it is
+    full.
+    """
 
     output_field = JSONField()
     template = (
@@ -37,8 +38,8 @@ class Appended(Func):
 
 
 def appended(end: End, error: dict[str, Any]) -> Appended:
-    """The newest entry: {"at", "attempt", "worker", "end", "error": {"type", "message"}}, its
-    message cut short.
+    """The history with a new entry: {"at", "attempt", "worker", "end", "error": {"type",
+    "message"}}, the message cut to HISTORY_MESSAGE_MAX_CHARS.
     """
     short = {part: text for part, text in error.items() if part not in ("args", "traceback")}
     short["message"] = error["message"][: ledger_settings.HISTORY_MESSAGE_MAX_CHARS]

@@ -1,4 +1,4 @@
-"""The ledger: one row per promised piece of work. What guards it is in `models.jobs.queryset`.
+"""The ledger's main table: one row for each job. `models.jobs.queryset` holds every change of it.
 
 The life of a job::
 
@@ -22,59 +22,59 @@ from celery_ledger.models.jobs.states import FINISHED, RETRYABLE, State
 
 
 class Job(models.Model):
-    """A row of promised work. Its id is the Celery task id; the broker carries nothing but that."""
+    """A promised piece of work: one call of a task."""
 
-    id = models.UUIDField(primary_key=True)
+    id = models.UUIDField(primary_key=True)  # in Celery too, unless that is no UUID (`models.ids`)
     task = models.TextField()
     queue = models.TextField()
     args = WrittenJSONField()  # [positional, named]
-    # Celery's canvas and per-call limits
+    # the canvas and the headers of Celery's message (`publishing.amqp`)
     envelope = WrittenJSONField()
-    owner = models.TextField(
-        default="", db_default=""
-    )  # whom it serves; "" for nobody in particular
+    # whose turn it is when it begins (setting OWNER); "" for nobody's
+    owner = models.TextField(default="", db_default="")
     context = models.JSONField(default=dict)  # celery_ledger.context of the caller
     root_id = models.UUIDField(null=True)
     parent_id = models.UUIDField(null=True)
 
     state = models.TextField(choices=State, default=State.WAITING)
-    # dead without having been promised: a job before it in its chain or chord died
+    # dead without ever having been promised, since a job before it in its chain or chord died
     unreachable = models.BooleanField(default=False, db_default=False)
     priority = models.SmallIntegerField(default=0, db_default=0)  # higher begins before lower
     due_at = models.DateTimeField()
-    # the slot that a rate-limited job has taken and waits for
+    # the slot of its rate limit that it has taken and waits for
     slot_at = models.DateTimeField(null=True)
     ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
-    rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
-    # of its task's limits
+    rings = models.IntegerField(default=0)  # by the clock, since the job became due
+    # the keys of its task's limits
     concurrency_key = models.TextField(null=True)
     rate_key = models.TextField(null=True)
-    # the place that it has or had last; whether others wait for it; since when it waits for one
-    place = models.SmallIntegerField(null=True)
-    is_wanted = models.BooleanField(null=True)
-    in_line_since = models.DateTimeField(null=True)
+    place = models.SmallIntegerField(null=True)  # that it has, or had when it ran last
+    is_wanted = models.BooleanField(null=True)  # others may stand in line for its place
+    in_line_since = models.DateTimeField(null=True)  # since when it stands in line for a place
     attempts = models.IntegerField(default=0)  # claims
-    # attempts that ended in "try again": Celery's request.retries
+    # attempts that ended in `Retry`: Celery's request.retries
     retries = models.IntegerField(default=0)
-    # attempts that ended without a verdict: alone in their process, and beside others, when nobody
-    # knows which of them it was that took it down
+    # attempts that were lost with their process, alone in it
     losses = models.IntegerField(default=0)
+    # attempts that were lost with a process that other jobs shared: which one was to blame is not
+    # known
     shared_losses = models.IntegerField(default=0, db_default=0)
 
-    token = models.UUIDField(null=True)  # of the newest claim
+    # the newest claim; the job runs while `lease_until` is set
+    token = models.UUIDField(null=True)
     worker = models.UUIDField(null=True)
     pid = models.IntegerField(null=True)
     started_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
 
     result = WrittenJSONField(null=True)
-    effects = models.JSONField(null=True)  # what it did, as ["event 0198…", …]: note_effect
-    error = models.JSONField(null=True)  # {"type", "message"} of the newest failure
+    effects = models.JSONField(null=True)  # ["event 0198…", …]: `note_effect`
+    error = models.JSONField(null=True)  # the newest: `models.error.describe`
     history = models.JSONField(default=list, db_default=[])  # celery_ledger.models.jobs.history
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 
-    in_company: bool  # whether it shared its process: told by `take_for_rescue`
+    in_company: bool  # whether others run in its process: `take_for_rescue` annotates it
 
     objects = JobQuerySet.as_manager()
 
@@ -99,7 +99,7 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(
-                name="job_ring",  # whoever does not ask by `ring_at` cannot go by it (ADR 11)
+                name="job_ring",  # of use only to queries with a bound of `ring_at` (ADR 11)
                 fields=["queue", "ring_at"],
                 condition=Q(state=State.WAITING, ring_at__gte=BEGINNING),
             ),
@@ -150,5 +150,7 @@ class Job(models.Model):
 
     @property
     def is_to_blame(self) -> bool:
-        """For a process that was lost with it: alone there, or as alone as it can be made."""
+        """Whether the loss of its process counts against this job: it was alone there, or has been
+        lost beside others so often that it should have been.
+        """
         return not self.in_company or self.shared_losses >= ledger_settings.SHARED_LOSSES

@@ -1,7 +1,6 @@
-"""Jobs whose worker is gone: found, and waiting again or dead."""
+"""The rescue of running jobs whose process or worker is gone."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -10,7 +9,6 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from celery_ledger.conf import ledger_settings
 from celery_ledger.models.jobs.columns import ended, noted, waiting
 from celery_ledger.models.jobs.history import End
 from celery_ledger.models.jobs.states import State
@@ -21,20 +19,22 @@ if TYPE_CHECKING:
 
 
 class LostQuerySet(models.QuerySet["Job"]):
+    """How lost jobs are found, locked, and let wait again or be dead."""
+
     def lost(self) -> Self:
-        """Running jobs past their lease, or whose worker has been silent for too long."""
-        silence = timedelta(seconds=ledger_settings.WORKER_SILENCE_S)
-        alive = Worker.objects.filter(pk=models.OuterRef("worker"), seen_at__gt=Now() - silence)
+        """The running jobs past their lease, and those whose worker does not live."""
+        living = Worker.objects.filter(pk=models.OuterRef("worker")).living()
         return self.filter(state=State.RUNNING).filter(
-            Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
+            Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(living)
         )
 
     def running_at(self, worker: UUID) -> Self:
+        """The jobs that run in this worker."""
         return self.filter(state=State.RUNNING, worker=worker)
 
     def take_for_rescue(self, limit: int) -> list["Job"]:
-        """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is
-        settling right now. `in_company` says which of them shared their process with another.
+        """Lock up to `limit` of these running jobs in pk order and return them. Jobs that are being
+        settled, and so are locked, are left. `in_company` says whether others run in the process.
         """
         beside = self.model.objects.filter(
             state=State.RUNNING, worker=models.OuterRef("worker"), pid=models.OuterRef("pid")
@@ -47,8 +47,8 @@ class LostQuerySet(models.QuerySet["Job"]):
         )
 
     def release(self, jobs: Sequence["Job"], *, error: dict[str, Any], counts: bool) -> None:
-        """Locked running jobs wait again at once; `counts` says whether their worker was lost or
-        left politely.
+        """Let these locked running jobs wait again, due now. `counts`: as a loss, and not as an end
+        of their worker that it announced.
         """
         why = noted(End.LOST if counts else End.STOPPED, error)
         to_blame = [job.pk for job in jobs if job.is_to_blame]
@@ -59,7 +59,7 @@ class LostQuerySet(models.QuerySet["Job"]):
                 self.filter(pk__in=ids).update(**waiting(timezone.now()), **why, **lost)
 
     def kill_lost(self, job: "Job", *, error: dict[str, Any]) -> None:
-        """Dead: this locked running job took too many workers down with it."""
+        """Let this locked running job be dead, with one more loss."""
         self.filter(pk=job.pk).update(
             **ended(State.DEAD), **noted(End.LOST, error), losses=F("losses") + 1
         )

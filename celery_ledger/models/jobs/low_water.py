@@ -1,9 +1,9 @@
-"""Where an index begins to hold jobs.
+"""The low-water mark of an index: the time before which it holds no job.
 
-A job that has been done leaves a dead entry in each index that it waited and ran in, and a snapshot
-that somebody holds, like that of a backup, keeps all of them: whoever looks for the first that is
-left would walk over every job that was done since, each time. What waits or runs is the newest, so
-each process remembers the time before which there was nothing, and looks from there on.
+A job that is done leaves dead entries in the indexes in which it waited and ran. While somebody
+holds an old snapshot, e.g. a backup, Postgres cannot remove them, and a query for the first job
+would walk over all of them each time. Jobs that wait or run are the newest, so each process
+remembers the time before which there was none, and asks only for jobs from then on.
 """
 
 from datetime import datetime, timedelta
@@ -16,8 +16,8 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.job import Job
 
-# The time of the first that is left, from the old mark on, by what they are looked for. Among more
-# owners than this goes through, the mark stays where it is.
+# By column: the time of the first job from the old mark on. By `due_at` it goes from owner to
+# owner, through 50 at most; among more the mark stays where it is.
 FIRST = {
     "ring_at": """
         SELECT ring_at FROM {jobs}
@@ -42,7 +42,8 @@ FIRST = {
              WHERE hop < 50)
         SELECT CASE WHEN count(*) < 50 THEN min(due_at) ELSE %(since)s END FROM owners""",
 }
-# What is being written now will be as old as its transaction.
+# The new mark: not after that first job, nor within the last LOW_WATER_LAG_S, nor after the start
+# of any open transaction, whose jobs will be as old as it is when it commits.
 RISEN = """
 SELECT greatest(%(since)s, least(({first}), statement_timestamp() - %(lag)s, (
        SELECT min(xact_start) FROM pg_stat_activity
@@ -51,7 +52,9 @@ SELECT greatest(%(since)s, least(({first}), statement_timestamp() - %(lag)s, (
 
 
 class LowWater:
-    """Of one process, for one of these columns and, unless it is `lease_until`, one queue."""
+    """The mark that one process remembers for a column of FIRST and, but for `lease_until`, a
+    queue.
+    """
 
     def __init__(self, column: str, queue: str = "") -> None:
         first = FIRST[column].format(jobs=Job._meta.db_table)
@@ -60,11 +63,12 @@ class LowWater:
 
     @property
     def mark(self) -> datetime:
-        """No job is before it, and none will be; looked up at most LOW_WATER_LAG_S ago.
+        """The time before which there is no job and will be none; found LOW_WATER_LAG_S ago at
+        most.
 
-        Whatever comes to wait or to run does so from its statement's time on (`models.jobs`). A
-        transaction of a role whose activity we may not see has that long to commit; every
-        LOW_WATER_WHOLE_S the mark is found anew from the beginning.
+        No statement lets a job wait or run from an earlier time than its own (`models.jobs`). The
+        transaction of a role whose activity we may not see has LOW_WATER_LAG_S to commit; in case
+        one takes longer, the mark is found anew from the beginning every LOW_WATER_WHOLE_S.
         """
         now = monotonic()
         if now - self._risen_at >= ledger_settings.LOW_WATER_LAG_S:

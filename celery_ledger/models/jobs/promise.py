@@ -1,5 +1,5 @@
-"""A promise: the row of a job as it begins. It is written for every job that there will be, so its
-statement names what a call decides, and nothing else.
+"""The statement that writes the rows of promised jobs. Every job goes through it, so it names only
+the columns that a call decides and those that have no default in Postgres.
 """
 
 import json
@@ -15,8 +15,8 @@ from celery_ledger.models.encoding import CeleryEncoder
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
-# A job that is due now is due by the clock that the claim reads: ours may run ahead of it. Those of
-# one statement stand a microsecond apart, in their order.
+# A job that is due now is due by Postgres' clock, which the claim reads: ours may be ahead of it.
+# The jobs of one statement are a microsecond apart, in their order.
 PROMISE = """
 INSERT INTO {jobs} (id, task, queue, args, envelope, owner, context, root_id, parent_id, priority,
                     created_at, due_at, ring_at, state, rings, attempts, retries, losses{of_limits})
@@ -29,7 +29,9 @@ ROW = """(%s, %s, %s, %s::json, %s::json, %s, %s::jsonb, %s, %s, %s,
 
 
 def statement_of(jobs: Sequence["Job"], *, table: str, once: bool) -> tuple[str, list[Any]]:
-    """What writes these, and its values. The keys of limits are named if one of them has any."""
+    """The statement that writes these jobs, and its values. `once`: ids that are taken are left
+    out. The keys of limits are among its columns only if one of the jobs has a key.
+    """
     have_keys = any(job.concurrency_key or job.rate_key for job in jobs)
     row = ROW.format(of_limits=", %s, %s" if have_keys else "")
     statement = PROMISE.format(
@@ -46,8 +48,9 @@ def statement_of(jobs: Sequence["Job"], *, table: str, once: bool) -> tuple[str,
 
 
 def values_of(job: "Job", place: int) -> tuple[Any, ...]:
-    """What ROW holds of it. Its bell has a while to be heard, before the clock rings."""
+    """The values of ROW for this job, which is the `place`-th of its statement, from 0."""
     later = None if isinstance(job.due_at, Now) else job.due_at
+    after = timedelta(microseconds=place)
     return (
         job.id,
         job.task,
@@ -59,7 +62,7 @@ def values_of(job: "Job", place: int) -> tuple[Any, ...]:
         job.root_id,
         job.parent_id,
         job.priority,
-        after := timedelta(microseconds=place),
+        after,
         later,
         after,
         later,
@@ -68,7 +71,7 @@ def values_of(job: "Job", place: int) -> tuple[Any, ...]:
 
 
 def _grace(queue: str) -> timedelta:
-    """How long its bell may be on its way."""
+    """How long a bell of this queue may be on its way before the clock rings again."""
     is_bulk = queue == ledger_settings.BULK_QUEUE
     grace_s = ledger_settings.BULK_RING_GRACE_S if is_bulk else ledger_settings.RING_GRACE_S
     return timedelta(seconds=grace_s)

@@ -1,6 +1,7 @@
-"""Every lock and every change of a job; `models.jobs.job` draws the life of one.
+"""Every lock and every change of a job's row. `models.jobs.job` draws the life of a job.
 
-What a person, the rescue and the ringing do stands beside it: `asked`, `lost`, `unheard`.
+`interventions`, `lost`, `unheard` and `limits.concurrency` hold the parts that a person, the
+rescuer, the ringer and the limits need.
 """
 
 import json
@@ -17,7 +18,6 @@ from django.db.models.functions import Greatest, Now
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.encoding import CeleryEncoder
-from celery_ledger.models.jobs.asked import AskedQuerySet
 from celery_ledger.models.jobs.claim import (
     CLAIM,
     CLAIM_A_PLACE,
@@ -30,6 +30,7 @@ from celery_ledger.models.jobs.claim import (
 )
 from celery_ledger.models.jobs.columns import ended, noted, waiting
 from celery_ledger.models.jobs.history import End
+from celery_ledger.models.jobs.interventions import InterventionsQuerySet
 from celery_ledger.models.jobs.lost import LostQuerySet
 from celery_ledger.models.jobs.promise import statement_of
 from celery_ledger.models.jobs.states import FINISHED, RUNS, State
@@ -42,16 +43,19 @@ if TYPE_CHECKING:
 
 
 class JobQuerySet(  # type: ignore[override]
-    AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet
+    InterventionsQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet
 ):
+    """How jobs are promised, claimed, settled, put back and pruned."""
+
     def promise(self, jobs: Sequence["Job"], *, once: bool) -> None:
-        """Write the rows of these, which wait from now on, in their order; `once`: not of those
-        that are there already. In the caller's transaction: PROMISE_BATCH rows are one statement.
+        """Write the rows of these jobs in their order, PROMISE_BATCH by one statement, in the
+        caller's transaction. `once`: jobs whose ids are taken are left out; otherwise such a job
+        raises IntegrityError.
         """
         table = self.model._meta.db_table
         with connection.cursor() as cursor:
-            for some in batched(jobs, ledger_settings.PROMISE_BATCH):
-                cursor.execute(*statement_of(some, table=table, once=once))
+            for batch in batched(jobs, ledger_settings.PROMISE_BATCH):
+                cursor.execute(*statement_of(batch, table=table, once=once))
 
     def claim(  # noqa: PLR0913 - one for each thing that a claim writes
         self,
@@ -67,14 +71,13 @@ class JobQuerySet(  # type: ignore[override]
         places: int | None = None,
         slots: dict[str, Any] | None = None,
     ) -> list[Claim]:
-        """Take the waiting and due ones of these jobs of one task for one attempt; the others
-        belong to somebody else. `first`: those that have had none. `places`: of one job, if fewer
-        of its key run; raises IntegrityError when somebody takes the same place. `slots`, as TAKE
-        wants them: of one job, if its slot is now.
+        """Claim those of these jobs of one task that wait and are due, for one attempt each.
 
-        Commits by itself, before any transaction, so that an attempt that kills its worker is
-        counted. The commit is asynchronous: a claim that a Postgres crash forgets only lets the job
-        run again, under another token.
+        `timelimit`: only jobs that name this hard and soft limit. `first`: only jobs without an
+        attempt. `places` (of one id): only if fewer jobs of its key run; raises IntegrityError when
+        another process takes the same place. `slots` (of one id): only if its slot is now.
+
+        It is called outside any transaction, so that an attempt that kills its worker is counted.
         """
         values: dict[str, Any] = {
             "ids": list(ids),
@@ -88,24 +91,25 @@ class JobQuerySet(  # type: ignore[override]
             "places": places,
             **(slots or {}),
         }
-        statement = CLAIM_A_PLACE if places else CLAIM_A_SLOT if slots else CLAIM
+        statement = of_jobs(_claiming(places, slots), self.model._meta.db_table)
         with connection.cursor() as cursor:
-            cursor.execute(of_jobs(statement, self.model._meta.db_table), values)
+            cursor.execute(statement, values)
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
 
     def held(self, claim: Claim) -> "JobQuerySet":
-        """The job, if this claim still holds it: the fence in front of every verdict."""
+        """The job of this claim, if the claim still holds it; every verdict is written to this."""
         return self.filter(pk=claim.id, token=claim.token, **RUNS)
 
     def take_slot(
         self, id_: UUID, *, task: str, pause_s: float, keyed: bool = False
     ) -> bool | None:
-        """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that
-        it has taken, so many seconds after the one before. `keyed`: the slot is one of its key;
-        None when its row has none.
+        """Take the next slot for this job of a task with a rate limit. True if the slot is now, the
+        job has one already, or is not due or not waiting, as a claim will find. False if the slot
+        is later: the job is due then.
 
-        True also when its slot has come, or when the claim will see that it is not ours.
+        Slots are `pause_s` seconds apart. `keyed`: they are those of the row's key; None is
+        returned if the row has no key.
         """
         tables = {"jobs": self.model._meta.db_table, "rates": Rate._meta.db_table}
         values: dict[str, Any] = {"id": id_, "task": task, "pause_s": pause_s, "keyed": keyed}
@@ -115,14 +119,16 @@ class JobQuerySet(  # type: ignore[override]
         return None if has_no_key else not is_later
 
     def settle(self, settled: Sequence[Settled]) -> bool:
-        """Done. False when one of their claims was lost meanwhile: the caller must roll back."""
+        """Let these jobs be done. Returns False when one of the claims was lost meanwhile; then the
+        caller must roll back.
+        """
         with connection.cursor() as cursor:
             cursor.execute(SETTLE.format(jobs=self.model._meta.db_table), _values_of(settled))
             return bool(cursor.rowcount == len(settled))
 
     def settle_in_place(self, settled: Settled) -> bool | None:
-        """As `settle`, of one job that has a place: whether anybody waits for it; None when the
-        claim was lost.
+        """Let one job that has a place be done; return whether somebody may wait for the place, or
+        None when the claim was lost meanwhile. Then the caller must roll back.
         """
         with connection.cursor() as cursor:
             statement = SETTLE_IN_PLACE.format(jobs=self.model._meta.db_table)
@@ -139,14 +145,19 @@ class JobQuerySet(  # type: ignore[override]
         retried: bool,
         **changes: Any,
     ) -> bool:
-        """Waiting again, due at that time. False when the claim was lost meanwhile."""
+        """Let the job wait again, due at that time. False when the claim was lost meanwhile.
+
+        `retried`: it counts as a retry of the task. `changes`: further columns.
+        """
         why = noted(End.RETRY if retried else End.TROUBLE, error)
         retries = F("retries") + int(retried)
         return bool(self.held(claim).update(**waiting(due_at), **why, retries=retries, **changes))
 
     @transaction.atomic
     def give_back(self, claims: Sequence[Claim], *, were_begun: bool) -> None:
-        """These wait as before; what was begun counts as an attempt."""
+        """Let the jobs of these claims wait again, due as before. Claims of jobs that were begun
+        count as attempts.
+        """
         ids = [claim.id for claim in claims]
         held = self.filter(pk__in=ids, token__in={claim.token for claim in claims}, **RUNS)
         locked = held.select_for_update(skip_locked=True, no_key=True).order_by("pk")
@@ -159,49 +170,57 @@ class JobQuerySet(  # type: ignore[override]
         )
 
     def kill(self, claim: Claim, *, error: dict[str, Any]) -> bool:
-        """Dead, with the error kept. False when the claim was lost meanwhile."""
+        """Let the job be dead by this error. False when the claim was lost meanwhile."""
         return bool(self.held(claim).update(**ended(State.DEAD), **noted(End.DEAD, error)))
 
     def call_off(self, claim: Claim, *, error: dict[str, Any]) -> bool:
-        """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
+        """Let the job be cancelled. False when the claim was lost meanwhile."""
         return bool(
             self.held(claim).update(**ended(State.CANCELLED), **noted(End.CANCELLED, error))
         )
 
     def delete_for_replacement(self, claim: Claim) -> bool:
-        """The row gives its id away and is gone. False when the claim was lost meanwhile."""
+        """Delete the row, so that a replacement can have its id. False when the claim was lost
+        meanwhile.
+        """
         return bool(self.held(claim).delete()[0])
 
     def record_unreachable(self, id_: UUID, *, task: str, error: dict[str, Any]) -> None:
-        """A dead row for a job that will never be promised, so that whoever asks for its result is
-        told.
+        """Write a dead row for a job that will never be promised, so that its result can be asked
+        for. A row that is there already stays.
         """
         never = self.model(
             id=id_,
             task=task,
             queue="",
             unreachable=True,
-            owner=context.current().get(ledger_settings.OWNER, ""),
+            owner=context.owner(),
             args=[[], {}],
             envelope={},
             due_at=Now(),
             ring_at=Now(),
-            context={key: value for key, value in context.current().items() if key != "job"},
+            context=context.inherited(),
             **ended(State.DEAD),
             error=error,
         )
         self.bulk_create([never], ignore_conflicts=True)
 
-    def but_in_threads(self, tasks: Sequence[str]) -> "JobQuerySet":
-        """Without those of these tasks that `due` finds."""
+    def without_threaded(self, tasks: Sequence[str]) -> "JobQuerySet":
+        """The jobs but for those that `due.of_each_owner` finds, of these tasks."""
         return self.exclude(task__in=tasks, shared_losses__lt=ledger_settings.SHARED_LOSSES)
 
     def prune(self, *, before: datetime, limit: int) -> int:
-        """Delete up to `limit` finished jobs that ended before then."""
-        ended = self.filter(state__in=FINISHED, finished_at__lt=before)
-        ids = list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
-        # asks once more: somebody may have retried one meanwhile
-        return ended.filter(pk__in=ids).delete()[0]
+        """Delete up to `limit` jobs that ended before then; return how many."""
+        old = self.filter(state__in=FINISHED, finished_at__lt=before)
+        ids = list(old.order_by("finished_at").values_list("pk", flat=True)[:limit])
+        # with the conditions once more: somebody may have retried one meanwhile
+        return old.filter(pk__in=ids).delete()[0]
+
+
+def _claiming(places: int | None, slots: dict[str, Any] | None) -> str:
+    if places:
+        return CLAIM_A_PLACE
+    return CLAIM_A_SLOT if slots else CLAIM
 
 
 def _text(value: Any) -> str | None:
@@ -209,9 +228,10 @@ def _text(value: Any) -> str | None:
 
 
 def _values_of(settled: Sequence[Settled]) -> dict[str, Any]:
+    """The parameters of SETTLE."""
     return {
-        "ids": [one.claim.id for one in settled],
-        "tokens": [one.claim.token for one in settled],
-        "results": [_text(one.result) for one in settled],
-        "effects": [_text(one.effects or None) for one in settled],
+        "ids": [job.claim.id for job in settled],
+        "tokens": [job.claim.token for job in settled],
+        "results": [_text(job.result) for job in settled],
+        "effects": [_text(job.effects or None) for job in settled],
     }

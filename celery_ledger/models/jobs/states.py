@@ -1,4 +1,4 @@
-"""What a job may be at."""
+"""The states of a job."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
 RETRYABLE = (State.DEAD, State.CANCELLED)
 
 
-# By the CHECKs below these say the same as the state, to whoever has the id; why not by the state
-# is said at CLAIM.
+# Filters for queries by id. By the CHECKs of the table they say the same as the state; `claim.DUE`
+# says why such a query does not ask for the state.
 WAITS: dict[str, Any] = {"lease_until__isnull": True, "finished_at__isnull": True}
 RUNS: dict[str, Any] = {"lease_until__isnull": False}

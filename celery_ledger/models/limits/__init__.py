@@ -1,1 +1,3 @@
-"""What holds jobs back in Postgres, for all workers together: rates, and how many run at once."""
+"""Limits on jobs, kept in Postgres for all workers together: how often jobs begin, and how many run
+at once.
+"""

@@ -1,10 +1,11 @@
 """Limits of how many jobs run at once (`concurrency="endpoint:{endpoint_id}=2"`), kept by Postgres
 for all workers together: a job of a key takes one of its places, or stands in line for one.
 
-A place is a number, unique among the jobs of the key that run, so whatever ends one gives its place
-back. Whoever stands in line leaves word with those that run; one that has word brings the next when
-it has ended. Each writes first and looks then, so of two that come at the same moment one sees the
-other, and nobody waits for a lock.
+A place is a number, unique among the running jobs of its key, so a job gives its place back by
+ending, in whatever way. A job that gets in line leaves word with the running ones (`is_wanted`); a
+job that has word brings the next in line when it has ended. Both write first and look afterwards,
+so of a job that gets in line and one that ends at the same moment, one sees the other, and neither
+waits for a lock.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from celery_ledger.models.jobs.states import WAITS, State
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
-# Until somebody brings it, or LIMIT_LOOK_S.
+# Put a due job in line if every place is taken. It is due again when it is brought, or after
+# LIMIT_LOOK_S.
 STAND = """
 UPDATE {jobs}
    SET in_line_since = coalesce(in_line_since, statement_timestamp()), slot_at = NULL, rings = 0,
@@ -38,7 +40,8 @@ UPDATE {jobs}
 RETURNING concurrency_key, set_config('synchronous_commit', 'off', true)
 """
 
-# A row that is locked is being settled, or somebody else leaves word there.
+# Leave word with the running jobs of a key. A row that is locked is skipped: its job is being
+# settled, or somebody else leaves word there.
 LEAVE_WORD = """
 UPDATE {jobs} SET is_wanted = true
  WHERE id IN (
@@ -48,11 +51,13 @@ UPDATE {jobs} SET is_wanted = true
 RETURNING set_config('synchronous_commit', 'off', true)
 """
 
+# How many jobs of a key run, and whether all of them have word.
 HAVE_WORD = """
 SELECT count(*), coalesce(bool_and(is_wanted), true) FROM {jobs}
  WHERE concurrency_key = %(key)s AND state = 'running'
 """
 
+# Let a job in line be due again soon.
 LOOK_SOON = """
 UPDATE {jobs}
    SET due_at = statement_timestamp() + %(soon)s, ring_at = statement_timestamp() + %(soon)s
@@ -64,8 +69,9 @@ UPDATE {jobs}
 RETURNING set_config('synchronous_commit', 'off', true)
 """
 
-# The oldest of each key that nobody has brought yet. With `state = 'waiting'` other indexes would
-# do as well, to statistics older than a backlog.
+# Let the oldest job in line of each key, that nobody has brought yet, be due now. It does not ask
+# for `state = 'waiting'`: with old statistics Postgres might then walk another index than
+# `job_in_line`.
 BRING = """
 UPDATE {jobs}
    SET due_at = statement_timestamp(), ring_at = statement_timestamp() + %(grace)s, rings = 0
@@ -79,7 +85,8 @@ UPDATE {jobs}
 RETURNING id, set_config('synchronous_commit', 'off', true)
 """
 
-# The keys of lines, one after another, and whether somebody that runs will bring the next of it.
+# The keys in whose lines jobs stand, found by going from one to the next in the index; and whether
+# a running job has word.
 LINES = """
 WITH RECURSIVE line (key) AS (
      (SELECT concurrency_key FROM {jobs}
@@ -98,17 +105,22 @@ SELECT key, EXISTS (
 
 
 class PlacesQuerySet(models.QuerySet["Job"]):
+    """How jobs stand in line for a place, and are brought."""
+
     def stand_in_line(self, id_: UUID, *, places: int) -> str | None:
-        """The key for whose places this due job waits from now on; None when it has a free one, or
-        is none that would take it.
+        """Put this due job in line for a place of its key, of which there are so many; return the
+        key. None if it is not put in line: a place is free, or the job is not due or not waiting.
         """
         look = timedelta(seconds=ledger_settings.LIMIT_LOOK_S)
         stood = self._run(STAND, {"id": id_, "places": places, "look": look})
         return stood[0][0] if stood else None
 
     def leave_word(self, id_: UUID, key: str, *, places: int) -> bool:
-        """Those that run shall bring the next in line, among whom this one is by now. False when a
-        place has become free meanwhile. If somebody is just being settled, it looks again soon.
+        """Have the running jobs of the key bring the next in line when they end; the job of this id
+        is in line already. Returns False when a place has become free meanwhile.
+
+        A running job that is being settled cannot get word, and may bring nobody. Then this job is
+        due again after LIMIT_SOON_S.
         """
         self._run(LEAVE_WORD, {"key": key})
         number, all_have_word = self._run(HAVE_WORD, {"key": key})[0]
@@ -119,11 +131,13 @@ class PlacesQuerySet(models.QuerySet["Job"]):
         return bool(number >= places)
 
     def has_place(self, key: str, *, places: int) -> bool:
+        """Whether fewer jobs of this key run than there are places."""
         return self.filter(concurrency_key=key, state=State.RUNNING).count() < places
 
     def bring(self, keys: Sequence[str]) -> list["Job"]:
-        """The oldest in line of each of these keys is due now. Returns them. It follows a commit:
-        of an end, or of whoever stood in line.
+        """Let the oldest job in line of each of these keys be due now; return these jobs.
+
+        The caller has committed what it did before: the end of a job, or its getting in line.
         """
         grace = timedelta(seconds=ledger_settings.RING_GRACE_S)
         rows = self._run(BRING, {"keys": sorted(set(keys)), "grace": grace})
@@ -131,13 +145,13 @@ class PlacesQuerySet(models.QuerySet["Job"]):
         return list(self.filter(pk__in=ids).defer("args", "result")) if ids else []
 
     def lines(self, *, after: str, number: int) -> list[tuple[str, bool]]:
-        """Up to so many keys that somebody stands in line for, those after this one, in order; and
-        of each whether a job that runs has word, so that its end brings the next.
+        """Up to `number` keys in whose lines jobs stand, in order, those after the key `after`; and
+        for each whether a running job has word, so that its end brings the next.
         """
         return self._run(LINES, {"after": after, "number": number})
 
     def in_line(self) -> Self:
-        """Those that wait for a place and were not brought yet."""
+        """The jobs that wait for a place and have not been brought yet."""
         return self.filter(in_line_since__isnull=False, due_at__gt=Now(), **WAITS)
 
     def _run(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -8,8 +8,8 @@ rings them again.
 from django.db import models
 from django.db.models.functions import Now
 
-# The job, if it is due and has no slot yet; the slot it takes; and, when that is later, the job
-# that waits for it. One that should have a key and has none takes none.
+# `due`: the job, if it is due and has no slot yet. `slot`: the next slot of its task or key, which
+# it takes; none if the row lacks the key. `later`: the job waits for that slot, if it is not now.
 TAKE = """
 WITH due AS (
     SELECT id, CASE WHEN %(keyed)s THEN rate_key ELSE task END AS key FROM {jobs}
@@ -37,13 +37,14 @@ SELECT EXISTS (SELECT FROM later), EXISTS (SELECT FROM due WHERE key IS NULL),
 
 class RateQuerySet(models.QuerySet["Rate"]):
     def over(self) -> "RateQuerySet":
-        """Those that say no more than none would."""
+        """The rates whose next slot is in the past: such a row says the same as no row."""
         return self.filter(next_at__lt=Now())
 
 
 class Rate(models.Model):
-    """When the next job of this task, or of this key, may begin."""
+    """The time at which the next job of a task, or of a key, may begin."""
 
+    # a task's name, or a key of a limit
     task = models.TextField(primary_key=True)
     next_at = models.DateTimeField()
 

@@ -28,9 +28,8 @@ class Command(BaseCommand):
     def _migrate(self, *, verbosity: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")  # a migration may take long
-            cursor.execute(
-                "SET transaction_timeout = 0" if _knows_transaction_timeout() else "SELECT 1"
-            )
+            if _knows_transaction_timeout():
+                cursor.execute("SET transaction_timeout = 0")
             cursor.execute("SET lock_timeout = '5s'")  # but it must not stand in everybody's way
         call_command("migrate", interactive=False, verbosity=verbosity)
 

@@ -14,7 +14,7 @@ REASON_MAX_CHARS = 200
 
 
 class OfLines(VerbForm):
-    """With a number for each line of the order: how many pieces of it."""
+    """A form with a number for each line of the order: how many pieces of it."""
 
     def __init__(self, target: Any, data: Any = None) -> None:
         super().__init__(target, data)
@@ -56,7 +56,7 @@ class WithdrawForm(OfLines):
 
 
 class WithMoney(OfLines):
-    """And with what goes back of the shipping, where any is left."""
+    """A form also with what goes back of the shipping, where any is left to go back."""
 
     shipping = LineField(
         label=gettext_lazy("Of the shipping"), required=False, max_length=AMOUNT_MAX_CHARS

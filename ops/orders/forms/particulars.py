@@ -56,7 +56,9 @@ class AsTyped(forms.CharField):
         )
 
     def to_python(self, value: Any) -> str:
-        """What nobody has changed is as it was, whatever a browser makes of its line breaks."""
+        """The text as typed; the initial one when only its line breaks differ, which browsers
+        change.
+        """
         text = _unix(super().to_python(value))
         return str(self.initial) if text == _unix(self.initial) else text
 
@@ -141,7 +143,9 @@ class EditForm(VerbForm):
 
 
 def _metadata(text: str) -> dict[str, str]:
-    """Raises ValueError, in a sentence, for a line that is no pair, and for a name twice."""
+    """The pairs of a text with one a line. Raises ValueError with a sentence for another line, or a
+    name that stands twice.
+    """
     found: dict[str, str] = {}
     for pair in text.split("\n"):
         name, colon, value = pair.partition(":")

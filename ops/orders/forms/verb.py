@@ -16,7 +16,7 @@ LINE: TypeAdapter[str] = TypeAdapter(Line)
 
 
 class LineField(forms.CharField):
-    """One line of text, by the rule of the API; or nothing."""
+    """One line of text, by the rule of the API; or an empty one."""
 
     def clean(self, value: Any) -> str:
         text = super().clean(value)
@@ -29,7 +29,9 @@ class LineField(forms.CharField):
 
 
 class VerbForm(forms.Form):
-    """A verb that needs no more than a yes, about an order or a part of it."""
+    """The form of a verb that needs no more than a yes; others add their fields. `target` is the
+    order or the part that it is about.
+    """
 
     def __init__(self, target: Any, data: Any = None) -> None:
         super().__init__(data)
@@ -41,7 +43,7 @@ class VerbForm(forms.Form):
         return [("", list(self))]
 
     def first_answers(self) -> dict[str, Any]:
-        """What it says as long as nobody has changed it."""
+        """What `cleaned_data` is as long as nobody has changed anything."""
         first: dict[str, Any] = {}
         for name, field in self.fields.items():
             choices = getattr(field, "choices", None)
@@ -49,7 +51,7 @@ class VerbForm(forms.Form):
         return first
 
     def refuse(self, problem: Refused) -> None:
-        """At the field that it is about, where there is one."""
+        """Put each error of a problem at its field; where there is none, above the form."""
         for pointer, message in errors_of(problem):
             steps = pointer.split("/")[1:]
             named = [name for name in ("_".join(steps), *steps[:1]) if name in self.fields]

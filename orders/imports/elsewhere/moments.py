@@ -12,8 +12,9 @@ WRITTEN = re.compile(
 
 
 def read(text: str, zone: tzinfo) -> datetime:
-    """2026-01-31T09:00:00+09:00, 2026-01-31 09:00:00 +0900, 2026/1/31 9:00 or 2026-01-31, which is
-    midnight; `zone` is for those without an offset. Raises ValueError.
+    """The moment that is written as 2026-01-31T09:00:00+09:00, 2026-01-31 09:00:00 +0900, 2026/1/31
+    9:00 or 2026-01-31, which is midnight; `zone` is for a text without an offset. Raises
+    ValueError.
     """
     found = WRITTEN.fullmatch(text)
     if found is None:

@@ -48,7 +48,7 @@ Units = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
 
 
 class LineOfFile(LineInput):
-    """A line, and what has become of its units and its money."""
+    """A line of an order, and what has become of its units and its money."""
 
     fulfilled: Units | None = None
     withdrawn: Units | None = None
@@ -77,7 +77,7 @@ class LineOfFile(LineInput):
         return self.quantity - (self.fulfilled or 0) - (self.withdrawn or 0)
 
     def objections(self) -> Iterator[tuple[str, str]]:
-        """Pairs of field and message."""
+        """Pairs of field and message, for whatever does not go together."""
         if self.open < 0:
             yield "fulfilled", Sentence("and withdrawn come to more than the quantity")
         if self.returned > (self.fulfilled or 0):

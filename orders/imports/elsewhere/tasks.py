@@ -131,7 +131,7 @@ def _steps(order: Order, history: History) -> Iterator[Step]:
 
 
 def _note_money(order: Order, history: History) -> None:
-    """Money that moved elsewhere, as if in one movement each way."""
+    """Write down the money that moved elsewhere, as if in one movement each way."""
     if not (order.captured and history.paid_at):
         return
     charge = _operation(order, PaymentOperation.Kind.CHARGE, order.captured, history.paid_at)

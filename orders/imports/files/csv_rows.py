@@ -96,7 +96,7 @@ class TableLike(Protocol):
 
 
 class Table:
-    """Rows under a header, each of which may leave blank what the one above it says."""
+    """Rows of orders under a header. A further row of an order may leave its columns blank."""
 
     def __init__(self, columns: Sequence[str], amounts: Amounts) -> None:
         self._columns = columns
@@ -136,7 +136,7 @@ def other_width(cells: int, columns: int) -> Sentence:
 
 
 def _is_doubtful(amount: str) -> bool:
-    """Neither a whole number nor a word."""
+    """Whether an amount is neither a whole number nor a word."""
     if amount.isdecimal():  # nearly all are
         return False
     return not WHOLE_NUMBER.fullmatch(amount) and DIGIT.search(amount) is not None
@@ -157,7 +157,7 @@ def doubt(number: int, column: str, amount: str, *, remedy: Sentence) -> Refused
 
 
 def _cells_before_the_end(spoilt: str, separator: str) -> list[str]:
-    """Those of a broken line before the last, which may hold what breaks it."""
+    """The cells of a broken line but the last, which may hold what breaks it."""
     try:
         cells = next(csv.reader([spoilt], delimiter=separator, skipinitialspace=True), [])[:-1]
     except csv.Error:

@@ -52,8 +52,8 @@ def named(charset: str) -> str | None:
 
 @contextmanager
 def in_utf8(file: BinaryIO, encoding: str) -> Iterator[BinaryIO]:
-    """The same text in UTF-8, at its start; a mark at the beginning of the file goes before what
-    its sender says.
+    """The text of a file in UTF-8, at its start. A mark at the beginning of the file counts for
+    more than the encoding that its sender names.
 
     One that is called UTF-8 is handed on as it is, to be checked line by line. Refuses with
     `malformed-import`, and names the first line which is not in this encoding.

@@ -23,7 +23,7 @@ Wrong = list[tuple[str, Sentence]]  # pairs of column and what is wrong with it
 
 
 class Columns(NamedTuple):
-    """Those that the header of a file must and may name."""
+    """The columns that the header of a file must and may name."""
 
     required: tuple[str, ...]
     allowed: tuple[str, ...]
@@ -31,8 +31,8 @@ class Columns(NamedTuple):
 
 
 def separator_of(file_lines: Lines, columns: Columns) -> str:
-    """The one that a first line `sep=` names, or else that with which the header names the most
-    columns. Refuses with `invalid` one that is none of SEPARATORS.
+    """What separates the cells: as a first line `sep=` has it, or else the one of SEPARATORS with
+    which the header names the most columns. Refuses with `invalid` any other.
     """
     first = file_lines.begin_row()
     try:
@@ -117,7 +117,9 @@ def _there_are(expected: Columns) -> Sentence:
 
 
 def _wrong_header(wrong: Wrong, there_are: Sentence) -> Refused:
-    """Each column by its pointer for machines, and one sentence of all of them for people."""
+    """The refusal of a header: with a pointer to each wrong column for machines, and one sentence
+    of all of them for people.
+    """
     parts = []
     for message, of_message in groupby(wrong, key=itemgetter(1)):
         names = ", ".join(name for name, _ in of_message)

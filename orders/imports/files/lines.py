@@ -47,7 +47,7 @@ class Lines:
         self._returned_bytes = 0  # of all of them, ever
 
     def begin_row(self) -> int:
-        """The next line begins a row; its number."""
+        """Let the next line begin a row. Returns the number of that line."""
         self._row.clear()
         self._row_bytes = 0
         return self._number + 1

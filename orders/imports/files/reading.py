@@ -18,7 +18,7 @@ from django.db import models
 from orders.imports.files.csv_rows import Amounts, csv_rows, doubt
 from orders.imports.files.encoding import UTF_8, in_utf8
 from orders.imports.files.lines import Lines, Row, TooLong
-from values.refused import Refused, Sentence, invalid, said_again
+from values.refused import Refused, Sentence, invalid, restored
 
 STAGED_IN_MEMORY_BYTES = 1024 * 1024
 NO_ROWS = Sentence("the file has no rows")
@@ -71,7 +71,7 @@ def _written(row: Row) -> bytes:
 
 def _row_of(written: bytes) -> Row:
     line_number, text, key, fault, kept = json.loads(written)
-    return Row(line_number, text, key, said_again(fault, kept))
+    return Row(line_number, text, key, restored(fault, kept))
 
 
 def rows_of(file: BinaryIO, form: Format, amounts: Amounts = Amounts.MINOR) -> Iterator[Row]:

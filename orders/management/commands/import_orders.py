@@ -67,10 +67,13 @@ class Command(BaseCommand):
         batch = _accepted(options["file"], client, manner)
         accepted = f"{batch.total} orders in {batch.rows} rows were accepted."
         self.stdout.write(f"Import {batch.pk}: {accepted}")
-        if not options["wait"]:
-            return
+        if options["wait"]:
+            self._follow(batch, options["wait"])
+
+    def _follow(self, batch: Import, wait_s: float) -> None:
+        """Watch the workers, and print what the import came to. Exit code 1 when one failed."""
         try:
-            self._watch(batch, time.monotonic() + options["wait"])
+            self._watch(batch, time.monotonic() + wait_s)
         except KeyboardInterrupt:
             self.stdout.write("")
         batch.refresh_from_db()
@@ -90,7 +93,9 @@ class Command(BaseCommand):
             raise CommandError(f"{trial.failed} orders would fail. Nothing was written.")
 
     def _watch(self, batch: Import, until: float) -> None:
-        """Show how far it is until it is done, and once whenever nobody works on it."""
+        """Show how far an import is, until it is done; and that nobody works on it, whenever that
+        begins.
+        """
         progress = Progress(self.stdout, batch)
         somebody_works = True
         while time.monotonic() < until:
@@ -105,7 +110,7 @@ class Command(BaseCommand):
         progress.end()
 
     def _report(self, batch: Import) -> None:
-        """Print what became of its orders. Exit code 1 when one failed."""
+        """Print what became of the orders of an import. Exit code 1 when one failed."""
         counts = batch.counts()
         became = [f"{n} {way.replace('_', ' ')}" for way, n in counts["became"].items() if n]
         self.stdout.write(f"Done: {batch.total} orders, {', '.join(became)}.")

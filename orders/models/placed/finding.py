@@ -20,14 +20,14 @@ PHONE_DIGITS = 8  # the last ones: those before them may be a country's, or a ze
 
 
 class Folded(Func):
-    """A name without its spaces, whatever its case and width: NULL for none."""
+    """In SQL: a name without its spaces, whatever its case and width; NULL for none."""
 
     template = "NULLIF(lower(replace(normalize(%(expressions)s, NFKC), ' ', '')), '')"
     output_field = TextField()
 
 
 class LastDigits(Func):
-    """Of a phone number, however it is written: NULL for none."""
+    """In SQL: the last digits of a phone number, however it is written; NULL for none."""
 
     template = (
         "NULLIF(right(regexp_replace(normalize(%(expressions)s, NFKC), '[^0-9]', '', 'g'), "

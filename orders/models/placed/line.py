@@ -70,7 +70,7 @@ class OrderLine(models.Model):
 
     @property
     def title(self) -> str:
-        """What it is called wherever it is shown: one that was sold without a name, by its sku."""
+        """The name under which it is shown: its sku, if it was sold without a name."""
         return self.name or self.sku
 
     @property
@@ -107,12 +107,14 @@ class OrderLine(models.Model):
         return self.quantity - self.units_refunded
 
     def worth(self, units: int) -> int:
-        """What so many more of its units come to, of the money that has not been given back."""
+        """The money for so many more of its units, of what has not been given back."""
         asked = portion(self.amount, of=self.quantity, before=self.units_refunded, units=units)
         return min(asked, self.refundable)
 
     def change(self, **deltas: int) -> None:
-        """Count up. The caller holds the order's lock; Postgres refuses what does not add up."""
+        """Add these deltas to its counters, and save it. The caller holds the order's lock;
+        Postgres refuses counters that do not add up.
+        """
         changed = [name for name, delta in deltas.items() if delta]
         for name in changed:
             setattr(self, name, getattr(self, name) + deltas[name])

@@ -6,7 +6,7 @@
         │            │             │
         └────────────┴─────────────┴──────► cancelled
 
-The other tables of the shop live beside this file, one noun each: `clients`, `stock`, `payments`.
+Its columns stand in `columns` and `particulars`, its queries in `queryset`, its lines in `line`.
 """
 
 import secrets
@@ -83,7 +83,7 @@ class Order(Columns):
 
     @property
     def open_units(self) -> Units:
-        """What is still to be sent."""
+        """The units that are still to be sent."""
         return [(line, line.open) for line in self.own_lines if line.open]
 
     def units_at(self, parts: Iterable[Mapping[str, Any]]) -> Units:
@@ -111,13 +111,13 @@ class Order(Columns):
         return PaymentOperation.objects.intend_charge(self)
 
     def confirm(self, *, captured: int | None = None) -> None:
-        """It is paid for: with that, or with what was captured before."""
+        """It is paid for: with this amount, or with what was captured before."""
         paid = self.captured if captured is None else captured
         self.move(State.CONFIRMED, captured=paid, expires_at=None)
 
     def cancel(self, reason: str) -> Refund | None:
-        """Give back what is not sent, goods and money. It is cancelled then, or completed with what
-        was sent. Refuses with `not-cancellable` once it has ended.
+        """Give back what is not sent, goods and money. The order is cancelled then, or completed
+        with what was sent. Refuses with `not-cancellable` once it has ended.
 
         A charge that is under way goes on; if it succeeds, it is refunded. The caller promises the
         refund's job.
@@ -137,7 +137,9 @@ class Order(Columns):
         return refund
 
     def _withdraw(self, reason: str) -> Refund | None:
-        """Nothing more of it is sent or charged. What was paid for that goes back."""
+        """Nothing more of it is sent or charged. Returns the refund of what was paid for that, if
+        anything was.
+        """
         if self.units_fulfilled:
             rest = Asked(units=self.open_units, restock=True)
             return Refund.objects.write_down(self, rest, reason=reason)
@@ -159,8 +161,8 @@ class Order(Columns):
     def hold(self, reason: str, *, anew: bool = False) -> None:
         """Put it on hold, with the reason: it is neither charged, sent nor expired meanwhile.
 
-        The last reason stands, but one that passes by itself takes no other's place; the same one
-        is told again where it is another trouble.
+        The last reason stands, but one that passes by itself takes no other's place. The reason
+        that stands already makes an event only `anew`: there is another trouble of its kind.
         """
         is_news = reason != self.hold_reason or anew
         if not self.held or (is_news and reason not in PASSING):

@@ -29,7 +29,7 @@ class Particulars(models.Model):
 
     @classmethod
     def nothing(cls) -> dict[str, Any]:
-        """The columns of an order that says nothing of a person."""
+        """The columns of an order that tells nothing of a person."""
         return {field.name: field.get_default() for field in Particulars._meta.local_fields}
 
     @staticmethod

@@ -101,8 +101,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
         raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
 
     def _insert_if_free(self, order: "Order") -> bool:
-        """As `save`, but False when something unique of it is taken: then the transaction goes on,
-        and needs no savepoint for it.
+        """Insert as `save` does; False when something unique of the order is taken. The transaction
+        then goes on, and needs no savepoint for that.
         """
         meta = self.model._meta
         columns = [column for column in meta.concrete_fields if not column.generated]
@@ -160,6 +160,6 @@ def objections(order_input: "OrderInput", skus: Container[str]) -> list[tuple[st
 
 
 def new_number() -> str:
-    """Eight random characters in two groups, for reading aloud."""
+    """A number of eight random characters in two groups, for reading aloud."""
     letters = [secrets.choice(NUMBER_ALPHABET) for _ in range(8)]
     return f"{''.join(letters[:4])}-{''.join(letters[4:])}"

@@ -10,7 +10,7 @@ from orders import snapshots
 
 
 class StockMovement(models.Model):
-    """A line in the stock's book, never edited: the deltas of one sku add up to its counters."""
+    """An entry in the stock's book, never edited: the deltas of one sku add up to its counters."""
 
     class Kind(models.TextChoices):
         COUNTED = "counted"
@@ -59,7 +59,7 @@ class StockMovement(models.Model):
         return f"{self.kind} {self.stock_id}"
 
     def snapshot(self, *, to: UUID) -> snapshots.StockMovement:
-        """As this client sees it: the order is named if it is its own."""
+        """The movement as this client sees it: the order is named if it is the client's own."""
         is_own = self.order is not None and self.order.client_id == to
         return {
             "id": self.pk,

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from celery_ledger import together
 from notifications import events
-from orders.inputs.stock import StockSaid
+from orders.inputs.stock import StockSetting
 from orders.models.stocked import finding
 from orders.models.stocked.movement import SIGNS, StockMovement
 from values.refused import Refused, Sentence, invalid
@@ -28,16 +28,16 @@ TOO_LITTLE = "leaves less than what is reserved for orders"
 # references the sku) does not wait for a reservation. Whether enough is there is read of what is
 # locked.
 RESERVE = """
-WITH wanted AS (
+WITH needed AS (
     SELECT stock_id, sum(quantity - fulfilled - withdrawn) AS quantity FROM orders_orderline
      WHERE order_id = %(order)s GROUP BY stock_id
 ), locked AS (
-    SELECT stock.id, wanted.quantity,
+    SELECT stock.id, needed.quantity,
            removed_at IS NULL AND (NOT counted
-               OR on_hand + backorder_limit - reserved >= wanted.quantity) AS is_there,
+               OR on_hand + backorder_limit - reserved >= needed.quantity) AS is_there,
            counted AND on_hand - reserved > low_at
-               AND on_hand - reserved - wanted.quantity <= low_at AS falls_low
-      FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
+               AND on_hand - reserved - needed.quantity <= low_at AS falls_low
+      FROM orders_stock AS stock JOIN needed ON needed.stock_id = stock.id
      ORDER BY stock.id FOR NO KEY UPDATE OF stock
 ), enough AS (
     SELECT FROM locked HAVING bool_and(is_there)
@@ -56,14 +56,14 @@ SELECT EXISTS (SELECT FROM moved), ARRAY(SELECT id FROM reserved WHERE falls_low
 # Every other movement, of so many units of each: the same lock order. What is not counted comes and
 # goes uncounted, but what of it is promised is known.
 MOVE = """
-WITH wanted AS (
+WITH units AS (
     SELECT stock_id, sum(quantity)::bigint AS quantity
       FROM unnest(%(stocks)s::bigint[], %(quantities)s::bigint[]) AS asked (stock_id, quantity)
      GROUP BY stock_id HAVING sum(quantity) > 0
 ), locked AS (
-    SELECT stock.id, wanted.quantity * %(reserved)s AS reserved,
-           wanted.quantity * %(on_hand)s * counted::int AS on_hand
-      FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
+    SELECT stock.id, units.quantity * %(reserved)s AS reserved,
+           units.quantity * %(on_hand)s * counted::int AS on_hand
+      FROM orders_stock AS stock JOIN units ON units.stock_id = stock.id
      ORDER BY stock.id FOR NO KEY UPDATE OF stock
 ), moved AS (
     UPDATE orders_stock AS stock
@@ -78,11 +78,13 @@ SELECT id, %(order)s, %(kind)s, on_hand_delta, reserved_delta, '' FROM moved
 
 class StockQuerySet(models.QuerySet["Stock"]):
     def there(self) -> "StockQuerySet":
-        """What has not been taken out: an order may name it."""
+        """The goods that an order may name: they have not been taken out."""
         return self.filter(removed_at=None)
 
     def low(self) -> "StockQuerySet":
-        """What should be ordered: no more is left than its `low_at`; what lacks most is first."""
+        """The goods that should be ordered, of which no more is left than their `low_at`; what
+        lacks most is first.
+        """
         left = F("on_hand") - F("reserved")
         low = self.there().filter(counted=True, low_at__gte=left)
         return low.order_by(left - F("low_at"), "pk")
@@ -108,7 +110,9 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return self.there().ever(skus)
 
     def ever(self, skus: Collection[str]) -> "dict[str, Stock]":
-        """Also what was taken out: an order of the past may name it."""
+        """The goods of these skus, also those that were taken out: an order of the past may name
+        them.
+        """
         return {stock.sku: stock for stock in self.filter(sku__in=skus)}
 
     def know(self, names: dict[str, str]) -> None:
@@ -117,7 +121,7 @@ class StockQuerySet(models.QuerySet["Stock"]):
         self.bulk_create(unknown, ignore_conflicts=True)
 
     def locked(self, sku: str) -> "Stock | None":
-        """None for an unknown sku."""
+        """The goods of this sku, locked until the transaction ends; None for an unknown one."""
         return self.there().select_for_update(no_key=True).filter(sku=sku).first()
 
     def reserve(self, order: "Order") -> bool:
@@ -164,12 +168,12 @@ class StockQuerySet(models.QuerySet["Stock"]):
 
     def set_on_hand(self, sku: str, on_hand: int, *, name: str | None) -> "Stock":
         """Count one sku, and name it."""
-        [stock] = self.describe({sku: StockSaid(on_hand=on_hand, name=name)})
+        [stock] = self.describe({sku: StockSetting(on_hand=on_hand, name=name)})
         return stock
 
     @transaction.atomic
     def describe(
-        self, settings_of: Mapping[str, StockSaid], *, places: Mapping[str, str] | None = None
+        self, settings_of: Mapping[str, StockSetting], *, places: Mapping[str, str] | None = None
     ) -> list["Stock"]:
         """Set the stock of these skus, and count them; creates those that are not there.
 
@@ -238,7 +242,7 @@ class StockQuerySet(models.QuerySet["Stock"]):
         )
 
 
-def _blamed(setting: StockSaid) -> str:
+def _blamed(setting: StockSetting) -> str:
     """The field of this setting that leaves too little."""
     for name in ("on_hand", "backorder_limit"):
         if name in setting.model_fields_set:

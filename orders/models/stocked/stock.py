@@ -4,14 +4,14 @@ from django.db import models
 from django.db.models import F, Q
 
 from orders import snapshots
-from orders.inputs.stock import StockSaid
+from orders.inputs.stock import StockSetting
 from orders.models.stocked.finding import INDEXES
 from orders.models.stocked.queryset import SETTABLE, StockQuerySet
 
 
 class Stock(models.Model):
-    """One kind of goods. `on_hand` is in the house, `reserved` is promised to orders: never more
-    than what is on hand and may be ordered beyond it, unless nobody counts these goods.
+    """One kind of goods. `on_hand` units are in the house, and `reserved` ones promised to orders:
+    never more than are on hand and may be ordered beyond that, unless nobody counts these goods.
     """
 
     sku = models.TextField(unique=True)
@@ -49,12 +49,12 @@ class Stock(models.Model):
 
     @property
     def free(self) -> int:
-        """On hand and not promised; less than 0 when some are owed."""
+        """Units on hand and not promised; less than 0 when some are owed."""
         return self.on_hand - self.reserved
 
     @property
     def available(self) -> int | None:
-        """How many can be ordered; None: any number."""
+        """Units that can be ordered; None: any number."""
         return self.free + self.backorder_limit if self.counted else None
 
     @property
@@ -69,7 +69,7 @@ class Stock(models.Model):
         """Whether it is low now and was not before, with so many that were free then."""
         return self.counted and self.low_at is not None and free > self.low_at >= self.free
 
-    def take(self, setting: StockSaid) -> None:
+    def take(self, setting: StockSetting) -> None:
         """Set the fields it names; once removed, it is a new one. The caller holds the lock."""
         if self.removed_at is not None:
             new = Stock()

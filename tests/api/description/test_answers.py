@@ -5,11 +5,11 @@ of which it tells.
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
 from django.utils import timezone
-from pydantic import TypeAdapter
 
 from api.app import api as described_api
 from celery_ledger import context
@@ -17,10 +17,8 @@ from celery_ledger.models import Job
 from celery_ledger.models import State as JobState
 from celery_ledger.testing import work_off
 from notifications.models import Attempt, Delivery, Endpoint
-from orders import snapshots
 from orders.exports.models import Export
-from orders.models import ApiKey, Client, Order, Stock
-from orders.states import State
+from orders.models import Client, Order, Stock
 from tests.celery_ledger import tasks
 from tests.orders.imports.files import as_csv, cells
 from tests.shop import Api, post
@@ -30,6 +28,7 @@ from tests.shop.past_days import DAY, Sell, clock
 __all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)
 A_DAY = timedelta(days=1)
+ONE = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
 OPERATIONS = {operation["operationId"]: operation for _, _, operation in operations()}
 MODELS = {
     (method.lower(), operation.view_func.__name__): operation.response_models
@@ -53,66 +52,104 @@ def test_every_operation_that_reads_answers_as_described(existing: Existing) -> 
     assert read >= 16
 
 
-def test_an_order_is_shown_as_described_in_every_state(
-    api: Api, shop: Client, stock: Any, order_body: Callable[..., Any]
-) -> None:
-    """Waiting, held, paid, sent in part and in full, refunded, declined and cancelled."""
+def body_of(operation: str, answer: Any, kind: str = "application/json") -> Any:
+    """The body of this answer to that operation, which is as the description has it."""
+    response = OPERATIONS[operation]["responses"][str(answer.status_code)]
+    body = answer.json()
+    assert objections(body, response["content"][kind]["schema"]) == [], body
+    return body
+
+
+# --- orders ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def placed(api: Api, stock: Any, order_body: Callable[..., Any]) -> Callable[..., str]:
+    """The path of an order that is placed."""
     stock()
-    write: dict[str, Any] = {"content_type": "application/json"}
-    sku = {"sku": "SAKE-NIGIRI", "quantity": 1}
 
-    def placed(external_id: str, token: str = "tok_ok") -> str:
-        body = order_body(external_id=external_id, payment={"token": token})
-        return str(api.place(body, key=external_id)["Location"])
+    def place(name: str, token: str = "tok_ok") -> str:
+        body = order_body(external_id=name, payment={"token": token, "attempts": 2})
+        answer = api.place(body, key=name)
+        body_of("place_order", answer)
+        return str(answer["Location"])
 
+    return place
+
+
+def read(api: Api, path: str) -> Any:
+    """The order; how it is paid and what has happened to it are as described too."""
+    order = body_of("read_order", api.get(path))
+    payment = body_of("read_payment", api.get(f"{path}/payment"))
+    assert payment["state"] == order["payment_state"]
+    events = body_of("read_events", api.get(f"{path}/events"))["data"]
+    assert events[-1]["seq"] == order["version"]
+    return order
+
+
+def test_an_order_until_it_is_paid_or_will_not_be(api: Api, placed: Callable[..., str]) -> None:
     received = placed("received")
-    seen = [api.get(received).json()]
+    assert read(api, received)["state"] == "received"
     cancelled, held = placed("cancelled"), placed("held")
-    api.post(f"{cancelled}/cancel", {"reason": "changed my mind"}, **write)
-    api.post(f"{held}/hold", **write)
-    declined, sent = placed("declined", "tok_declined"), placed("sent")
+    body_of("cancel_order", post(api, f"{cancelled}/cancel", {"reason": "changed my mind"}))
+    body_of("hold_order", post(api, f"{held}/hold"))
+    declined, asked = placed("declined", "tok_declined"), placed("asked", "tok_confirm")
     work_off(ahead=timedelta(hours=1))
-    seen += [api.get(url).json() for url in (received, cancelled, held, declined)]
-    for number, (verb, body) in enumerate(
-        [
-            ("fulfilments", {"lines": [sku], "carrier": "Yamato"}),
-            ("fulfilments", {"lines": [sku]}),
-            ("refunds", {"lines": [sku], "reason": "cold", "restock": True}),
-            ("refunds", {"reason": "late"}),
-        ]
-    ):
-        key = {"Idempotency-Key": str(number)}
-        assert api.post(f"{sent}/{verb}", body, **write, headers=key).status_code < 300
-        seen.append(api.get(sent).json())
+    states = [
+        (order["state"], order["payment_state"])
+        for order in (read(api, path) for path in (received, cancelled, held, declined, asked))
+    ]
+    assert states == [
+        ("confirmed", "paid"),
+        ("cancelled", "none"),
+        ("received", "none"),
+        ("reserved", "failed"),
+        ("reserved", "action_required"),
+    ]
+
+
+MOVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("fulfil_order", "fulfilments", {**ONE, "carrier": "Yamato"}),
+    ("announce_return", "returns", ONE),
+    ("fulfil_order", "fulfilments", ONE),
+    ("refund_order", "refunds", {**ONE, "reason": "cold", "restock": True}),
+    ("refund_order", "refunds", {"reason": "late"}),
+)
+
+
+def test_an_order_while_its_goods_and_its_money_move(api: Api, placed: Callable[..., str]) -> None:
+    path = placed("sent")
+    work_off()
+    seen = [read(api, path)]
+    for operation, part, body in MOVES:
+        body_of(operation, post(api, f"{path}/{part}", body))
+        seen.append(read(api, path))
         work_off(ahead=timedelta(hours=1))
-        seen.append(api.get(sent).json())
-    of_an_order = TypeAdapter(snapshots.Order)
-    for order in seen:
-        of_an_order.validate_python(order)
-    assert {order["state"] for order in seen} == set(State.values) - {"reserved"}
-    assert {order["payment_state"] for order in seen} >= {"none", "paid", "partially_refunded"}
+        seen.append(read(api, path))
     assert {order["fulfilment_state"] for order in seen} == {"none", "partial", "full"}
-    Order.objects.filter(external_id="held").update(state="reserved")
-    of_an_order.validate_python(api.get(held).json())
-    for kind, verb in ((snapshots.Fulfilment, "fulfilments"), (snapshots.Refund, "refunds")):
-        listed = Api(ApiKey.objects.issue(shop, [])).get(f"{sent}/{verb}").json()["data"]
-        assert len(listed) == 2
-        for one in listed:
-            TypeAdapter(kind).validate_python(one)
-    events = described("read_events", api.get(f"{sent}/events"))["data"]
-    assert described("list_events", api.get("/v1/events"))["data"][0]["type"] == events[0]["type"]
+    assert {order["payment_state"] for order in seen} >= {"paid", "partially_refunded", "refunded"}
+    numbers = {
+        part: len(body_of(f"read_{part}", api.get(f"{path}/{part}"))["data"])
+        for part in ("fulfilments", "refunds", "returns")
+    }
+    assert numbers == {"fulfilments": 2, "refunds": 2, "returns": 1}
+    assert body_of("list_orders", api.get("/v1/orders"))["data"] == [seen[-1]]
+    listed = body_of("list_events", api.get("/v1/events"))["data"]
+    assert len(listed) == seen[-1]["version"]
+
+
+def test_a_refusal_names_what_is_wrong_or_nothing(api: Api, placed: Callable[..., str]) -> None:
+    path = placed("one")
+    for operation, answer, number in (
+        ("place_order", api.place({}, key="empty"), 5),
+        ("read_order", api.get(f"/v1/orders/{uuid4()}"), 0),
+        ("fulfil_order", post(api, f"{path}/fulfilments"), 0),
+    ):
+        problem = body_of(operation, answer, "application/problem+json")
+        assert (len(problem["errors"]), problem["status"]) == (number, answer.status_code)
 
 
 # --- beside the orders ----------------------------------------------------------------------------
-
-
-def described(operation: str, answer: Any) -> Any:
-    """The body of this answer to that operation, which is as the description has it."""
-    response = OPERATIONS[operation]["responses"][str(answer.status_code)]
-    schema = response["content"]["application/json"]["schema"]
-    body = answer.json()
-    assert objections(body, schema) == [], body
-    return body
 
 
 @pytest.mark.parametrize(
@@ -136,10 +173,10 @@ def test_an_export_in_every_state(
     stock()
     api.place(order_body())
     begun = post(api, "/v1/exports/orders?format=ndjson")
-    described("begin_export", begun)
+    body_of("begin_export", begun)
     work_off()
     Export.objects.update(**changes)
-    export = described("read_export", api.get(begun["Location"]))
+    export = body_of("read_export", api.get(begun["Location"]))
     assert (export["state"], export["next"] is not None) == (state, goes_on)
     assert len(export["links"]["files"]) == (1 if state == "done" else 0)
 
@@ -158,11 +195,11 @@ def test_an_import_while_it_runs_and_with_all_that_may_become_of_its_orders(
     file = as_csv(rows)
     headers = {"Idempotency-Key": "import-1"}
     trial = api.post("/v1/imports?dry_run=true", file, "text/csv", headers=headers)
-    assert described("begin_import", trial)["failed"] == 1
+    assert body_of("begin_import", trial)["failed"] == 1
     begun = api.post("/v1/imports", file, "text/csv", headers=headers)
-    assert described("begin_import", begun)["state"] == "running"
+    assert body_of("begin_import", begun)["state"] == "running"
     work_off(ahead=A_DAY)
-    done = described("read_import", api.get(begun["Location"]))
+    done = body_of("read_import", api.get(begun["Location"]))
     assert (done["state"], done["ok"], done["failed"]) == ("done", 1, 3)
 
 
@@ -170,7 +207,7 @@ def test_a_trial_without_a_fault(api: Api, stock: Any) -> None:
     stock()
     headers = {"Idempotency-Key": "import-1"}
     answer = api.post("/v1/imports?dry_run=true", as_csv([cells()]), "text/csv", headers=headers)
-    assert described("begin_import", answer)["errors"] == []
+    assert body_of("begin_import", answer)["errors"] == []
 
 
 @pytest.mark.parametrize("state", JobState.values)
@@ -189,8 +226,8 @@ def test_a_job_in_every_state(api: Api, shop: Client, state: str, is_own: bool) 
         result={"at": now, "sum": 2},
         error={"type": "ValueError", "message": "no such luck", "traceback": "…"},
     )
-    job = described("read_job", api.get(f"/v1/jobs/{id_}"))
-    assert described("list_jobs", api.get("/v1/jobs"))["data"] == [job]
+    job = body_of("read_job", api.get(f"/v1/jobs/{id_}"))
+    assert body_of("list_jobs", api.get("/v1/jobs"))["data"] == [job]
     assert job["state"] == state
     error = {"type": "ValueError", "message": "no such luck"} if is_own else None
     assert (job["result"] is not None, job["error"]) == (is_own, error)
@@ -199,15 +236,15 @@ def test_a_job_in_every_state(api: Api, shop: Client, state: str, is_own: bool) 
 @pytest.mark.parametrize("because", ["", *Endpoint.Because.values])
 def test_an_endpoint_whether_or_not_it_is_called(api: Api, because: str) -> None:
     body = {"url": "https://example.com/hook", "events": ["*"], "headers": {"x-shop": "1"}}
-    made = described("create_endpoint", post(api, "/v1/webhook-endpoints", body))
+    made = body_of("create_endpoint", post(api, "/v1/webhook-endpoints", body))
     path = f"/v1/webhook-endpoints/{made['id']}"
     now = timezone.now()
     Endpoint.objects.update(
         disabled_because=because, disabled_at=now if because else None, failing_since=now
     )
-    described("rotate_secret", post(api, f"{path}/rotate-secret"))
-    endpoint = described("read_endpoint", api.get(path))
-    assert described("list_endpoints", api.get("/v1/webhook-endpoints"))["data"] == [endpoint]
+    body_of("rotate_secret", post(api, f"{path}/rotate-secret"))
+    endpoint = body_of("read_endpoint", api.get(path))
+    assert body_of("list_endpoints", api.get("/v1/webhook-endpoints"))["data"] == [endpoint]
     assert (endpoint["active"], endpoint["disabled_because"]) == (not because, because or None)
     assert len(endpoint["public_keys"]) == 2
 
@@ -221,7 +258,7 @@ def test_a_delivery_in_every_state(api: Api, shop: Client, state: str, answers: 
     endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/", events=["*"])
     path = f"/v1/webhook-endpoints/{endpoint.pk}"
     begun = post(api, f"{path}/test")
-    described("test_endpoint", begun)
+    body_of("test_endpoint", begun)
     [delivery] = Delivery.objects.all()
     for answer in answers:
         call = CALL if answer.startswith("answered") else {}
@@ -232,12 +269,12 @@ def test_a_delivery_in_every_state(api: Api, shop: Client, state: str, answers: 
         delivered_at=now if state == Delivery.State.DELIVERED else None,
         resent_at=now if answers else None,
     )
-    read = described("read_delivery", api.get(begun["Location"]))
+    read = body_of("read_delivery", api.get(begun["Location"]))
     assert [one["said"] for one in read.pop("attempts")] == answers[::-1]
-    assert described("list_deliveries", api.get(f"{path}/deliveries"))["data"] == [read]
+    assert body_of("list_deliveries", api.get(f"{path}/deliveries"))["data"] == [read]
     assert (read["state"], read["last_answer"] is not None) == (state, bool(answers))
     since = {"since": (now - A_DAY).isoformat(), "state": "all"}
-    described("replay_deliveries", post(api, f"{path}/replay", since))
+    body_of("replay_deliveries", post(api, f"{path}/replay", since))
 
 
 def test_a_person_before_and_after_they_are_erased(
@@ -250,19 +287,19 @@ def test_a_person_before_and_after_they_are_erased(
     [order] = Order.objects.all()
     with transaction.atomic():
         order.remarks.write(Order.objects.locked(order.pk), "called", who="staff")
-    [kept] = described("export_customer", post(api, "/v1/customers/export", person))["data"]
+    [kept] = body_of("export_customer", post(api, "/v1/customers/export", person))["data"]
     assert (bool(kept["events"]), bool(kept["mails"]), len(kept["remarks"])) == (True, True, 1)
     post(api, f"/v1/orders/{order.pk}/fulfilments")
     work_off(ahead=A_DAY)
     begun = post(api, "/v1/customers/erase", person)
-    assert described("erase_customer", begun)["state"] == "running"
+    assert body_of("erase_customer", begun)["state"] == "running"
     work_off(ahead=A_DAY)
-    erasure = described("read_erasure", api.get(begun["Location"]))
+    erasure = body_of("read_erasure", api.get(begun["Location"]))
     assert (erasure["state"], erasure["orders"]) == ("done", 1)
 
 
 def test_a_shop_of_which_nothing_is_set_and_one_of_which_all_is(api: Api) -> None:
-    nothing = described("read_shop", api.get("/v1/shop"))
+    nothing = body_of("read_shop", api.get("/v1/shop"))
     assert (nothing["logo_url"], "name" in nothing["of_the_installation"]) == (None, True)
     settings = {
         "name": "Kaiten",
@@ -276,7 +313,7 @@ def test_a_shop_of_which_nothing_is_set_and_one_of_which_all_is(api: Api) -> Non
         "withdrawal_days": 0,
     }
     answer = api.patch("/v1/shop", settings, content_type="application/json")
-    assert described("change_shop", answer) == {**settings, "of_the_installation": []}
+    assert body_of("change_shop", answer) == {**settings, "of_the_installation": []}
 
 
 def test_the_stock_and_its_book(api: Api, stock: Any) -> None:
@@ -285,14 +322,14 @@ def test_the_stock_and_its_book(api: Api, stock: Any) -> None:
     headers = {"Content-Type": "text/csv"}
     file = b"sku,on_hand\r\nEBI,3\r\n"
     counted = api.generic("PUT", "/v1/stock", file, "text/csv", headers=headers)
-    assert described("count_file", counted) == {"rows": 1}
-    assert len(described("list_stock", api.get("/v1/stock?limit=1"))["data"]) == 1
-    assert len(described("list_stock_movements", api.get("/v1/stock-movements"))["data"]) == 3
+    assert body_of("count_file", counted) == {"rows": 1}
+    assert len(body_of("list_stock", api.get("/v1/stock?limit=1"))["data"]) == 1
+    assert len(body_of("list_stock_movements", api.get("/v1/stock-movements"))["data"]) == 3
 
 
 def test_figures_that_are_still_computed(api: Api, sell: Sell) -> None:
     sell(clock("12:00"))
     path = f"/v1/reports/daily/{DAY}"
-    assert described("read_daily_report", api.get(path)) == {"state": "computing"}
+    assert body_of("read_daily_report", api.get(path)) == {"state": "computing"}
     work_off()
-    assert described("read_daily_report", api.get(path))["final"]
+    assert body_of("read_daily_report", api.get(path))["final"]

@@ -18,7 +18,8 @@ import pytest
 from api.app import api as described_api
 from api.shapes.examples import EXAMPLES
 from orders.models import ApiKey, Client
-from tests.promises.processes import CHECKOUT, Web
+from tests.promises.processes import Web
+from tests.rooms import CHECKOUT
 from tests.shop.everything import operations
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,8 @@ from config.embedded import adopt, leave, servers
 from tests.bench import cpu
 from tests.promises.chaos.places import Place
 from tests.promises.chaos.world import KNOWN_ENDS
-from tests.promises.processes import CHECKOUT, Stack, Tree
+from tests.promises.processes import Stack, Tree
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 TABLE: LiteralString = "celery_ledger_job"
@@ -46,7 +47,7 @@ SELECT count(*) FROM {TABLE} WHERE task = %s AND finished_at IS NULL"""
 
 
 class Moment(NamedTuple):
-    at: float  # since 1970
+    unix_s: float
     cpu_s: float  # that the worker and Postgres have had
 
 

@@ -62,7 +62,7 @@ def measured(
     belt: Belt, pressure: str, strikes: int, moments: list[Moment], promised: Counter[int]
 ) -> Cell:
     """Of a belt that is drained. The moments are those between which its three phases lie."""
-    done, taken_away = belt.done(), moments[2].at
+    done, taken_away = belt.done(), moments[2].unix_s
     before, during, after = (phase(belt, *ends) for ends in pairwise(moments))
     [caught_up_s] = belt.figures(CAUGHT_UP, taken_away, TASK, taken_away)
     [again] = belt.figures(AGAIN, TASK)
@@ -82,5 +82,7 @@ def measured(
 
 
 def phase(belt: Belt, first: Moment, last: Moment) -> Phase:
-    number, p95_s = belt.figures(PHASE, TASK, first.at, last.at)
-    return Phase(number / (last.at - first.at), p95_s, (last.cpu_s - first.cpu_s) / max(1, number))
+    number, p95_s = belt.figures(PHASE, TASK, first.unix_s, last.unix_s)
+    return Phase(
+        number / (last.unix_s - first.unix_s), p95_s, (last.cpu_s - first.cpu_s) / max(1, number)
+    )

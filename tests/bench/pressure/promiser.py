@@ -38,12 +38,12 @@ class Promiser:
 
     def run(self) -> None:
         """To the end of the input."""
-        told, seen = lines(), time.monotonic()
+        orders, seen = lines_of_the_input(), time.monotonic()
         while True:
             try:
-                if not (line := told.get(timeout=PAUSE_S)):
+                if not (order := orders.get(timeout=PAUSE_S)):
                     return
-                self.hear(*line.split())
+                self.hear(*order.split())
             except Empty:
                 now = time.monotonic()
                 self.owed = min(self.owed + self.pace * (now - seen), self.pace * OWED_MAX_S)
@@ -82,17 +82,17 @@ class Promiser:
         return self.committed + kept
 
 
-def lines() -> SimpleQueue[str]:
-    """Those of the input, and an empty one at its end."""
-    told: SimpleQueue[str] = SimpleQueue()
+def lines_of_the_input() -> SimpleQueue[str]:
+    """And an empty one at its end."""
+    lines: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin:
-            told.put(line)
-        told.put("")
+            lines.put(line)
+        lines.put("")
 
     Thread(target=read, daemon=True).start()
-    return told
+    return lines
 
 
 def answers() -> bool:

@@ -103,11 +103,11 @@ def by_staff(shop: Client, month: str) -> None:
         assert buffers <= STAFF_LIMIT, term
     for filters in STAFF_FILTERS:
         month_ago = {"created_before": datetime.fromisoformat(month)}
-        for wanted in (filters, filters | month_ago):
-            look = partial(found_by_staff, "", Search(wanted, [shop]))
+        for narrowed in (filters, filters | month_ago):
+            look = partial(found_by_staff, "", Search(narrowed, [shop]))
             buffers = sum(plan.buffers for plan in plans_of(look))
-            print(f"{buffers:6}   staff filter by {wanted}")
-            assert buffers <= STAFF_LIMIT, wanted
+            print(f"{buffers:6}   staff filter by {narrowed}")
+            assert buffers <= STAFF_LIMIT, narrowed
 
 
 def show(api: Api, name: str, query: str) -> int:

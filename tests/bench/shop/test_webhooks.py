@@ -70,7 +70,7 @@ def receiver(every: int) -> Iterator[str]:
             process.terminate()
 
 
-def told(shop: Client, url: str, number: int) -> float:
+def seconds_to_deliver(shop: Client, url: str, number: int) -> float:
     """Seconds until so many events have reached this endpoint, which has heard of one before."""
     endpoint = Endpoint.objects.create(owner=shop.pk, url=url, events=["*"])
     for count in (1, number):
@@ -87,18 +87,18 @@ def told(shop: Client, url: str, number: int) -> float:
 def test_webhooks_a_second_and_beside_a_flaky_receiver(stack: Stack, shop: Client) -> None:
     worker = stack.start("worker", **DEPLOYED).process.pid
     with receiver(0) as healthy, receiver(5) as flaky:
-        told(shop, healthy, FEW)  # the worker is up
+        seconds_to_deliver(shop, healthy, FEW)  # the worker is up
         many = list[str]()
         for _ in range(3):
             before = cpu.of_tree(worker), cpu.of_postgres()
-            seconds = told(shop, healthy, MANY)
+            seconds = seconds_to_deliver(shop, healthy, MANY)
             used = cpu.of_tree(worker) - before[0], cpu.of_postgres() - before[1]
             each = [f"{1000 * each / MANY:.1f}" for each in used]
             many.append(f"{MANY / seconds:.0f} a second (CPU ms each, worker, Postgres: {each})")
         taken: dict[str, list[float]] = {"healthy": [], "flaky": []}
         for _ in range(ROUNDS):
-            taken["healthy"].append(told(shop, healthy, FEW))
-            taken["flaky"].append(told(shop, flaky, FEW))
+            taken["healthy"].append(seconds_to_deliver(shop, healthy, FEW))
+            taken["flaky"].append(seconds_to_deliver(shop, flaky, FEW))
     firsts = ROUNDS * (1 + FEW)  # of the flaky one's, and every fifth of them failed
     assert Attempt.objects.filter(ok=False).count() == -(-firsts // 5)
     assert not Delivery.objects.exclude(state="delivered").exists()

@@ -1,6 +1,4 @@
-"""Another process, in which Celery is as it comes: it is asked a line of JSON and answers with
-one.
-"""
+"""Another process with plain Celery, which takes lines of JSON and answers each with one."""
 
 import json
 import os
@@ -8,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from tests.rooms import CHECKOUT
+
 PLAIN_DB = 11  # of the broker, where nobody else is
 
 

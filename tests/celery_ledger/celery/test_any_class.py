@@ -21,7 +21,7 @@ LIMITS = {"soft_time_limit": 5, "time_limit": 10}
 
 
 class OfCelery(Task):  # type: ignore[misc]
-    """As in Celery's documentation, where it keeps a connection."""
+    """A task class as in Celery's documentation, which keeps a connection."""
 
 
 class CallsRun(Task):  # type: ignore[misc]

@@ -427,7 +427,7 @@ def test_what_a_step_returns_reaches_the_next_one_whatever_characters_are_in_it(
 
 
 class Hooked(Task):  # type: ignore[misc]
-    """Notes what each hook is called with."""
+    """A task class that notes what its hooks are called with."""
 
     calls: ClassVar[list[Any]] = []
 

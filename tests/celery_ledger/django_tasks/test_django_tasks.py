@@ -132,8 +132,8 @@ def test_a_queue_of_a_task_that_nobody_hears_is_named_by_the_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = SimpleNamespace(queue="nowhere", module_path="proj.tasks.give")
-    known = SimpleNamespace(run=SimpleNamespace(django_task=asked))
-    monkeypatch.setitem(function._registered, object(), known)
+    registered = SimpleNamespace(run=SimpleNamespace(django_task=asked))
+    monkeypatch.setitem(function._registered, object(), registered)
     [wrong] = [one for one in run_checks() if one.id == "celery_ledger.E004"]
     assert wrong.msg == ("proj.tasks.give is for the queue nowhere, to which no worker listens.")
 
@@ -295,7 +295,7 @@ print("early.hello" in current_app.tasks)
 
 
 def test_a_function_may_be_older_than_the_models() -> None:
-    """As in an app's models.py, or in a library's __init__."""
+    """As a function in an app's models.py is, or in the `__init__` of a library."""
     seen = subprocess.run(
         [sys.executable, "-c", EARLY], capture_output=True, text=True, timeout=60, check=False
     )

@@ -44,7 +44,7 @@ def _as_if_new(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bodies(monkeypatch: pytest.MonkeyPatch) -> Bodies:
-    """What `note` does after it has noted one of these names."""
+    """By name, what the body of `note` does after it has noted that name."""
     of: Bodies = {}
     noted = tasks.note.run
 
@@ -74,7 +74,7 @@ def states() -> dict[str, str]:
 
 
 def commits() -> int:
-    """That have ended a job."""
+    """The number of commits that have ended jobs."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(DISTINCT xmin::text) FROM celery_ledger_job")
         number: int = cursor.fetchone()[0]
@@ -253,7 +253,9 @@ def test_when_it_is_late_those_that_have_not_begun_go_back_and_are_rung_for(
 def test_one_that_fails_late_has_not_used_up_the_time_of_any(
     bodies: Bodies, broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not tried again at once: the time limits of the process count from its bell."""
+    """No job is made again at once then, since the time limits of the process count from its
+    bell.
+    """
     monkeypatch.setattr(ledger_settings, "BATCH_REDO_S", 0.2)
 
     def fail_late() -> None:
@@ -308,8 +310,8 @@ def swallowing(do: Callable[[], Any]) -> None:
 def test_what_a_hook_of_one_raises_keeps_nothing_from_the_others(
     monkeypatch: pytest.MonkeyPatch, settled_by: str
 ) -> None:
-    """Celery lets a Reject of `on_success` through. Whoever is done stays so, and who was not begun
-    waits again.
+    """Celery lets a Reject of `on_success` through. Jobs that are done stay so, and those that were
+    not begun wait again.
     """
     heard: list[str] = []
     is_a_batch, note = settled_by == "one commit", celery_app.tasks[tasks.note.name]

@@ -29,7 +29,7 @@ def only_job() -> Job:
 
 
 def steal(job: Job) -> None:
-    """What the clock does to a job whose worker fell silent, and another worker after it."""
+    """Give the job another token, as a rescue and a claim by another worker do."""
     Job.objects.filter(pk=job.pk).update(token=uuid4())
 
 
@@ -60,7 +60,7 @@ def test_a_failed_body_takes_its_effects_back_and_the_error_is_kept() -> None:
 def test_whoever_lost_the_lease_leaves_no_effect(
     task: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fence: remove `job.token = settled.token` from SETTLE and this goes red."""
+    """The fence. Without `job.token = settled.token` in SETTLE this test is red."""
     task.delay("a")
     create = Note.objects.create
 
@@ -290,7 +290,9 @@ def test_a_connection_that_breaks_before_the_commit_puts_the_job_back(
 def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An error at COMMIT says nothing: the row is asked, and no failure is recorded."""
+    """An error at COMMIT does not say whether it went through: the row is asked, and no failure
+    kept.
+    """
     tasks.note.delay("a")
     commit = connection.commit
 
@@ -306,7 +308,9 @@ def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(
 
 
 def away(allowed: str) -> None:
-    """From now on nobody gets in, as when Postgres is restarted; or everybody again."""
+    """Let no new connection in from now on, as while Postgres is restarted; or let them in
+    again.
+    """
     name = connection.ops.quote_name(str(connection.settings_dict["NAME"]))
     other = connections.create_connection("default")
     other.settings_dict = {**other.settings_dict, "NAME": "postgres"}
@@ -458,7 +462,7 @@ def test_many_retries_leave_the_patience_with_postgres_as_it_was(
 def test_a_session_that_postgres_ended_for_idling_is_no_fault_of_the_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What a frozen or paused worker finds when it wakes up."""
+    """A worker that was frozen or paused finds its session so."""
     naps = iter([0.3])
 
     def body(name: str) -> str:
@@ -493,7 +497,7 @@ def test_a_result_that_could_not_be_read_back_is_a_verdict(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("limits", [[2, 1], [86_400, 86_399], [None, None]])
 def test_a_forged_bell_cannot_give_a_job_other_time_limits(limits: list[float | None]) -> None:
-    """Too short a limit, three times, would be the death of a good job."""
+    """A limit that is too short would make a good job dead after three times."""
     tasks.add.apply_async((1, 1), time_limit=10, soft_time_limit=5.5)
     forged = only_job()
     forged.envelope["headers"]["timelimit"] = limits
@@ -505,7 +509,7 @@ def test_a_forged_bell_cannot_give_a_job_other_time_limits(limits: list[float | 
 
 @pytest.mark.parametrize("kept", ["'null'", "NULL"], ids=["null", "absent"])
 def test_a_row_without_time_limits_is_run_by_a_bell_without_them(kept: str) -> None:
-    """Its bell says so with two nulls."""
+    """Such a bell has two nulls."""
     tasks.add.delay(1, 1)
     without = f"jsonb_set_lax(envelope::jsonb, '{{headers,timelimit}}', {kept}, true, 'delete_key')"
     with connection.cursor() as cursor:
@@ -531,8 +535,8 @@ def test_a_job_that_nobody_came_for_in_time_is_cancelled() -> None:
 
 
 def test_a_connection_left_inside_a_transaction_is_thrown_away_before_the_next_task() -> None:
-    """A time limit may strike inside Django's Atomic itself; the next tasks of that process must
-    not suffer.
+    """A time limit may be raised inside Django's `Atomic`; the next tasks of that process must
+    work.
     """
     transaction.atomic().__enter__()
     assert connection.in_atomic_block
@@ -590,7 +594,7 @@ def test_an_expired_part_tells_its_chord() -> None:
 def test_a_soft_time_limit_may_strike_as_often_as_a_hard_one_before_the_job_is_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stall of Postgres can use up a body's time: that alone must not put an order on hold."""
+    """A stall of Postgres can use up a body's time: that alone must not make the job dead."""
     bodies = []
 
     def body(name: str) -> None:

@@ -37,7 +37,7 @@ LEASE = timedelta(seconds=40)
 
 @pytest.fixture
 def barrier(monkeypatch: pytest.MonkeyPatch) -> Barrier:
-    """Inside the body of `tasks.note`, when its effect is written, under a name of its own."""
+    """A barrier inside the body of `tasks.note`, when its effect is written."""
     barrier, create, names = Barrier(), Note.objects.create, iter("123456789")
 
     def create_and_wait(name: str) -> Note:
@@ -119,7 +119,7 @@ def test_a_ghosts_verdict_wakes_nobody(
 
 
 def test_a_rescue_leaves_a_job_that_is_being_settled(one: Hand, two: Hand) -> None:
-    """A rescue that waited for the row would take a job that is done by then."""
+    """A rescue that waited for the row would take a job that is done when it gets it."""
     job = promised()
     [claim] = claimed(job)
     run_out(job)
@@ -309,14 +309,16 @@ def test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_hea
 
 
 def idle_limit() -> str:
-    """How long this transaction may stand still."""
+    """The limit for which this transaction may be idle."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         return str(cursor.fetchone()[0])
 
 
 def test_a_clock_that_freezes_in_the_lead_loses_it(one: Hand, settings: Any) -> None:
-    """A stopped process kept all others from ringing, for as long as its session might be idle."""
+    """Otherwise a stopped process would keep all others from ringing while its session may be
+    idle.
+    """
     settings.LEDGER = {**settings.LEDGER, "LEAD_S": 1}
     one.open_transaction()
     assert one.do(lambda: we_lead("ring kaiten"))
@@ -333,7 +335,7 @@ def test_a_clock_that_freezes_in_the_lead_loses_it(one: Hand, settings: Any) -> 
 def test_no_clock_waits_for_another_that_promises_slots(
     one: Hand, two: Hand, settings: Any
 ) -> None:
-    """Or it would ring nothing meanwhile."""
+    """Otherwise it would not ring meanwhile."""
     entry = {"task": tasks.note.name, "args": ["x"], "schedule": 1.0}
     celery_app.conf.beat_schedule = {"often": entry}
     try:
@@ -421,7 +423,7 @@ def test_what_a_person_retries_is_not_pruned_by_a_clock_that_saw_it_dead(
 
 
 def test_a_dead_part_that_cannot_reach_its_chord_waits_until_it_can(one: Hand, two: Hand) -> None:
-    """A lock timeout passes by; a chord that was never told would wait for ever."""
+    """A lock timeout passes; a chord that is never told of a dead part would wait for ever."""
     result = chord(
         [tasks.fail_with.s("no such luck"), tasks.add.s(1, 1)], tasks.total.s()
     ).apply_async()

@@ -1,4 +1,4 @@
-"""Tasks with a key: the same job, however often and from however many places it is promised."""
+"""Tasks with a key: one job, however often and from however many places it is promised."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,5 +1,5 @@
-"""What the process of the threads takes, and in which order. That it keeps every promise is proved
-on real processes, in `tests/promises/workers/test_threads.py`.
+"""What the process of threads claims, and in which order. That it keeps every promise is proved on
+real processes, in `tests/promises/workers/test_threads.py`.
 """
 
 import os
@@ -83,20 +83,20 @@ def test_what_is_not_due_or_of_another_queue_or_task_or_under_way_is_left() -> N
 
 
 def test_a_job_that_has_a_slot_of_a_limit_that_is_no_more_is_found_when_that_has_come() -> None:
-    """No clock rings for it: its task runs in threads since the limit is gone."""
+    """No clock rings for it, since its task runs in threads when the limit is gone."""
     come, later = promised("a", 0), promised("a", 1)
     Job.objects.filter(pk=come).update(slot_at=Now())
     hour = Now() + timedelta(hours=1)
     Job.objects.filter(pk=later).update(slot_at=hour, due_at=hour)
     assert taken() == [come]
-    assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == []
+    assert [job.pk for job in Job.objects.without_threaded([tasks.call.name])] == []
 
 
 def test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clock_rings() -> None:
     lost, fresh = promised("a", 0), promised("a", 1)
     Job.objects.filter(pk=lost).update(shared_losses=2)
     assert taken() == [fresh]
-    assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == [lost]
+    assert [job.pk for job in Job.objects.without_threaded([tasks.call.name])] == [lost]
     rings = {job.pk: celery_app.amqp.ring_for(job).alone for job in Job.objects.all()}
     assert rings == {lost: True, fresh: False}
 
@@ -147,8 +147,8 @@ def interruptible(heard: list[str]) -> threading.Thread:
 
 
 def test_a_time_limit_is_for_the_body_and_not_for_the_verdict() -> None:
-    """Whoever is told while the verdict is written leaves nothing written, and loses the lease."""
-    threads, heard = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1)), list[str]()
+    """What is raised while a verdict is written would keep it from being written."""
+    threads, heard = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1)), list[str]()
     claim: Any = SimpleNamespace(id="a job")
     current = Attempt(celery_app.tasks[tasks.call.name], claim)
     late = Call(current, soft_s=1, hard_s=2, began=time.monotonic() - 100)
@@ -180,7 +180,7 @@ def test_few_calls_begin_together_and_of_bulk_work_fewer_and_room_is_kept_for_th
 ) -> None:
     few = {"THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5, "THREADS_BEGIN_BULK": 2}
     settings.LEDGER = {**settings.LEDGER, **few}
-    threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1))
     assert [*threads._rooms().values()][:3] == [5, 5, 2]
     threads.calls = [*range(6)]
     assert [*threads._rooms().values()][:3] == [3, 1, 0]
@@ -188,14 +188,16 @@ def test_few_calls_begin_together_and_of_bulk_work_fewer_and_room_is_kept_for_th
 
 @pytest.fixture
 def near() -> Iterator[int]:
-    """This process belongs to a worker with threads; what they would hear."""
-    ears, mouth = os.pipe()
-    os.set_blocking(ears, False)
-    waking.speak_into(mouth)
-    yield ears
-    waking.speak_into(None)
-    os.close(ears)
-    os.close(mouth)
+    """Let this process belong to a worker with threads; the end of the pipe that they would
+    read.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    waking.use_pipe(write_end)
+    yield read_end
+    waking.use_pipe(None)
+    os.close(read_end)
+    os.close(write_end)
 
 
 def test_while_there_is_something_to_begin_it_looks_without_waiting(
@@ -208,7 +210,7 @@ def test_while_there_is_something_to_begin_it_looks_without_waiting(
         return [], [], []
 
     monkeypatch.setattr(process, "select", SimpleNamespace(select=listen))
-    threads = Threads(celery_app, "here", ears=near, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=near, pulse=mmap(-1, 1))
     promised("a", 1)
     for _ in range(2):
         threads._take_what_is_due()
@@ -219,7 +221,7 @@ def test_while_there_is_something_to_begin_it_looks_without_waiting(
 def test_a_thread_makes_one_call_after_another_and_leaves_when_it_was_told_of_a_time_limit(
     near: int, monkeypatch: Any
 ) -> None:
-    threads = Threads(celery_app, "here", ears=near, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=near, pulse=mmap(-1, 1))
     hands = set[threading.Thread]()
     for number in range(4):
         job = Job.objects.filter(pk=promised("a", number))
@@ -252,7 +254,7 @@ def test_who_promises_a_call_wakes_the_threads_of_its_own_worker(near: int) -> N
 
 
 def test_no_process_of_the_pool_takes_the_turn_of_a_call(near: int) -> None:
-    """It would wait for somebody's server."""
+    """Otherwise the process would wait for somebody's server."""
     job = Job.objects.get(pk=tasks.add.delay(1, 1).id)
     call = promised("b", 1)
     Job.objects.filter(pk=call).update(queue=job.queue)

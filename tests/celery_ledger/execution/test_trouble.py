@@ -1,4 +1,4 @@
-"""Which errors are Postgres' own trouble: told by SQLSTATE, as Postgres itself raises them."""
+"""Which errors are Postgres' own trouble, by SQLSTATE, as Postgres itself raises them."""
 
 import pytest
 from django.db import Error, InterfaceError, OperationalError, connection

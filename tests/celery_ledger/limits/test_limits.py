@@ -1,4 +1,4 @@
-"""Limits by key: so many jobs at once, or in a while, whoever claims them."""
+"""Limits by key: how many jobs run at once, or begin in a time, whichever process claims them."""
 
 import threading
 from collections import Counter
@@ -44,14 +44,16 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(autouse=True)
 def of_the_first_argument(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One at a time of each name; `add` shares the keys of `note` that are numbers."""
+    """Let one `note` of each name run at a time. `add` shares the keys of names that are
+    numbers.
+    """
     monkeypatch.setattr(tasks.note, "concurrency", "n:{name}=1")
     monkeypatch.setattr(tasks.add, "concurrency", "n:{x}=1")
 
 
 @pytest.fixture
 def in_body(monkeypatch: pytest.MonkeyPatch) -> Barrier:
-    """The first body of `note` waits in it."""
+    """A barrier in which the first body of `note` waits."""
     barrier = Barrier()
 
     def body(name: str) -> str:
@@ -286,7 +288,7 @@ def test_an_end_that_comes_while_somebody_gets_in_line_is_seen(
 
 
 def test_whoever_meets_one_that_is_being_settled_looks_again_soon(one: Hand) -> None:
-    """That one has been asked already whether anybody waits."""
+    """It has read already whether anybody waits, so word cannot reach it."""
     running, waits = promised(), promised()
     [claim] = begun(running)
     one.open_transaction()
@@ -302,7 +304,7 @@ def test_whoever_meets_one_that_is_being_settled_looks_again_soon(one: Hand) -> 
 def test_one_that_came_out_of_the_line_brings_those_for_whom_there_is_a_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """E.g. after a release in which the number was raised."""
+    """E.g. after a release that has raised the number of places."""
     jobs = [promised() for _ in range(4)]
     for job in jobs:
         begun(job)
@@ -426,7 +428,7 @@ def test_the_threads_begin_no_more_than_may(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tasks.call, "concurrency", "n:{number}=2")
     for number in (1, 1, 1, 1, 2):
         tasks.call.apply_async((number,), queue="outside")
-    threads, begins = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1)), Counter[int]()
+    threads, begins = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1)), Counter[int]()
 
     def begin(task: Any, claim: Claim, job: Any) -> None:
         begins[claim.args[0]] += 1
@@ -449,7 +451,7 @@ def test_limited_jobs_share_no_transaction_and_take_nobodys_turn() -> None:
 
 
 def statements(task: Any, name: str) -> list[str]:
-    """Of a promise and its attempt."""
+    """The statements of an attempt at a job of this task."""
     forget_looks()
     with CaptureQueriesContext(connection) as heard:
         attempt(Job.objects.get(pk=task.delay(name).id))
@@ -469,7 +471,7 @@ def test_a_limit_that_holds_nobody_up_costs_no_statement(monkeypatch: pytest.Mon
 def test_a_worker_of_one_thread_keeps_to_them(
     monkeypatch: pytest.MonkeyPatch, broker: Redis
 ) -> None:
-    """Celery itself could not read such a rate."""
+    """Celery's own worker could not read such a rate."""
     monkeypatch.setattr(tasks.note, "rate_limit", "n:{name}=1000/s")
     running, waits = promised(), promised()
     [claim] = begun(running)
@@ -491,10 +493,10 @@ def test_whoever_asks_is_told() -> None:
     begun(running)
     assert "not running because 1 of n:17 is running, as many as may." in why(waits)
     begun(waits)
-    story = why(waits)
-    assert "It has stood in line for a place since" in story
-    assert "not running because 1 of n:17 is running, as many as may." in story
-    assert "not due" not in story
+    sentences = why(waits)
+    assert "It has stood in line for a place since" in sentences
+    assert "not running because 1 of n:17 is running, as many as may." in sentences
+    assert "not due" not in sentences
     Job.objects.filter(pk=running.pk).delete()
     assert "it has not seen yet that n:17 has a place." in (explain(waits.pk) or "")
 

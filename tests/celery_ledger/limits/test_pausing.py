@@ -1,5 +1,5 @@
-"""What is paused begins nowhere and holds up nobody; what is resumed goes on as if nothing had
-been.
+"""Pausing: no job of what is paused begins in any worker, and it holds up no other; what is resumed
+goes on as before.
 """
 
 import json
@@ -91,7 +91,7 @@ def test_the_threads_pass_it_over(kind: PauseKind, name: str) -> None:
 
 
 def test_a_paused_task_takes_nobody_s_turn() -> None:
-    """Else each bell would be answered with a job that cannot begin."""
+    """Otherwise each bell would be answered with a job that cannot begin."""
     ids = {}
     for owner, task, priority in (("a", tasks.note, 9), ("b", tasks.note, 0), ("c", tasks.add, 0)):
         with context.bound(**{ledger_settings.OWNER: owner}):

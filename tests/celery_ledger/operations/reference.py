@@ -4,9 +4,10 @@ tests.celery_ledger.operations.reference` writes it there.
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[3] / "celery_ledger"
+from tests.rooms import CHECKOUT
+
+PACKAGE = CHECKOUT / "celery_ledger"
 README = PACKAGE / "README.md"
 HEADING = re.compile(r"^    # (.+)$")
 SETTING = re.compile(r"^    ([A-Z_]+): [^=]+ = (.+?)(?:  # (.+))?$")
@@ -30,7 +31,7 @@ def _lines() -> Iterator[str]:
 
 
 def _default(code: str) -> str:
-    """As somebody would write it into the setting."""
+    """The default as somebody would write it into the setting."""
     product = re.fullmatch(r"(\d+) \* 1024(?: \* (\d+))?", code)
     if product:
         return f"`{int(product[1]) * 1024 * int(product[2] or 1)}`"
@@ -38,7 +39,7 @@ def _default(code: str) -> str:
 
 
 def written() -> str:
-    """The README as it should be."""
+    """The README with the table as it should be."""
     return BETWEEN.sub(lambda _: table(), README.read_text())
 
 

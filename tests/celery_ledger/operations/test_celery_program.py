@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def celery(broker_url: str, *words: str) -> tuple[int, str]:
-    """Its exit status, and what it says to whoever typed it."""
+    """The exit status of a command, and what it prints."""
     database = {
         name: quote(str(value), safe="") for name, value in connection.settings_dict.items()
     }

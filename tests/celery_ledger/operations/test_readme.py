@@ -1,4 +1,4 @@
-"""The package's README says what is true."""
+"""What the package's README says is true."""
 
 from celery_ledger.conf import LedgerSettings
 from tests.celery_ledger.operations.reference import PACKAGE, README, table, written

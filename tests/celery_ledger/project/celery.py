@@ -1,4 +1,4 @@
-"""As a project installs the ledger."""
+"""The Celery app of a project with the ledger."""
 
 from celery import Celery
 

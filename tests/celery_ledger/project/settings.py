@@ -1,4 +1,4 @@
-"""No more than the ledger needs."""
+"""The settings that the ledger needs, and no others."""
 
 import os
 

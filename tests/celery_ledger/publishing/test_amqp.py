@@ -124,7 +124,7 @@ def test_a_group_is_written_by_few_statements_and_stands_in_its_order(
 
 
 def test_a_transaction_that_is_rolled_back_within_a_producer_leaves_no_job() -> None:
-    """Celery holds one for all calls of a group."""
+    """Celery holds one producer for all calls of a group."""
     with current_app.producer_pool.acquire(block=True):
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             tasks.add.delay(1, 1)
@@ -207,7 +207,7 @@ NO_WAY_BACK = {"__type__": "nonsense", "__value__": 1}
     ],
 )
 def test_what_no_clock_could_read_back_fails_at_the_call(call: Callable[[], object]) -> None:
-    """One such row would end every round of every clock."""
+    """A single such row would make every tick of every clock fail."""
     with pytest.raises(ValueError, match="nonsense"):
         call()
     assert Job.objects.count() == 0
@@ -220,7 +220,9 @@ def test_a_job_inherits_on_whose_behalf_it_was_promised() -> None:
 
 
 def test_a_job_is_due_by_the_clock_of_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dyno whose clock runs ahead would ring a job that no claim takes for due yet."""
+    """By a machine's own clock that is ahead, a bell would ring for a job that no claim takes as
+    due.
+    """
     monkeypatch.setattr("django.utils.timezone.now", lambda: datetime.now(UTC) + timedelta(hours=1))
     tasks.add.delay(1, 1)
     monkeypatch.undo()

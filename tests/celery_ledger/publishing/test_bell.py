@@ -1,4 +1,4 @@
-"""A broker in trouble never raises at a caller, and is left alone for a while."""
+"""The bell on a broker in trouble: it never raises, and leaves the broker alone for a while."""
 
 import socket
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ RING = [Ring("0198c2de-0000-7000-8000-000000000000", "tests.celery_ledger.tasks.
 
 
 class App:
-    """The app, with another broker."""
+    """A stand-in for the app, with another broker."""
 
     def __init__(self, url: str) -> None:
         self.amqp = celery_app.amqp
@@ -36,7 +36,7 @@ class App:
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """A server that takes connections and never says a word."""
+    """The URL of a server that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
@@ -76,7 +76,7 @@ def test_a_full_broker_is_no_error(full: str, broker_url: str) -> None:
 def test_an_idle_broker_that_is_full_does_not_answer_until_there_is_room(
     full: str, broker: Redis, broker_url: str
 ) -> None:
-    """No bell has been refused, and a full Redis still answers questions."""
+    """No bell was refused before, and a full Redis still answers queries."""
     bell = Bell(App(broker_url))
     for _ in range(2):
         assert (bell.queued("kaiten"), bell.answers()) == (0, False)

@@ -1,4 +1,4 @@
-"""Which job begins first: one of a higher priority, whichever bell it is that rings."""
+"""Priorities: the job of the highest one begins first, whichever bell rings."""
 
 import json
 from collections import Counter
@@ -93,7 +93,7 @@ def test_a_process_that_has_seen_none_asks_again_after_a_while(settings: Any) ->
 
 @pytest.fixture
 def one_look(settings: Any) -> None:
-    """However slow the machine is, what was seen at the first bell holds for the others."""
+    """Let one look hold for all bells of a test, however slow the machine is."""
     settings.LEDGER = {**settings.LEDGER, "TURN_LOOK_S": 3600}
 
 
@@ -130,7 +130,7 @@ def test_in_threads_too(settings: Any) -> None:
 
 
 def test_a_bell_whose_job_was_done_by_anothers_does_the_others(one_look: None) -> None:
-    """Else some would have no bell left, and wait for the clock."""
+    """Otherwise some jobs would have no bell left, and wait for the clock."""
     heard = [*(of_owner("a", number) for number in range(6)), of_owner("b", 10)]
     for job in heard:
         attempt(job)

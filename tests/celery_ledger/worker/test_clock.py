@@ -37,7 +37,7 @@ def clock() -> Clock:
 
 
 def claimed(*, worker: UUID | None = None, pid: int = 1, losses: int = 0, **options: object) -> Job:
-    """A job in the middle of an attempt."""
+    """A job that is claimed and not settled."""
     id_ = UUID(tasks.add.apply_async((1, 1), **options).id)
     Job.objects.filter(pk=id_).update(losses=losses)
     Job.objects.claim(
@@ -84,7 +84,7 @@ def test_jobs_of_a_silent_worker_are_rescued_and_those_of_a_living_one_are_not(
 def test_after_a_gap_in_its_own_beats_a_clock_gives_the_others_time_to_beat(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Postgres was away for everybody: nobody's job is lost."""
+    """Postgres was away for all workers, so no job is lost."""
     other = uuid4()
     Worker.objects.beat(other, name="other", pid=1)
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
@@ -122,7 +122,7 @@ def test_who_of_many_took_their_process_down_is_not_known_and_none_of_them_dies(
 def test_where_none_can_be_made_alone_a_job_that_takes_its_process_down_dies_too(
     clock: Clock,
 ) -> None:
-    """In a pool of threads all share one process, for ever."""
+    """In a pool of threads all jobs share one process, so none can be made alone."""
     one = uuid4()
     poison, other = (claimed(worker=one, pid=1) for _ in range(2))
     Job.objects.filter(pk=poison.pk).update(shared_losses=2, losses=2)
@@ -182,7 +182,7 @@ def test_unheard_jobs_are_rung_again_ever_more_rarely(clock: Clock, broker: Redi
 
 
 def test_an_empty_queue_has_lost_the_bells_of_what_is_due(clock: Clock, broker: Redis) -> None:
-    """Whatever the back-off says: a flush must not cost minutes."""
+    """Whatever their back-off is: after a flush, jobs must not wait for minutes."""
     tasks.add.delay(1, 1)
     late = timezone.now() - timedelta(seconds=6)
     Job.objects.update(due_at=late, rings=9, ring_at=timezone.now() + timedelta(seconds=300))
@@ -207,7 +207,7 @@ def test_a_queue_with_fewer_bells_than_were_rung_has_lost_some(clock: Clock, bro
 
 
 def test_a_name_of_a_queue_that_holds_no_list_is_freed(clock: Clock, broker: Redis) -> None:
-    """Whoever may write to the broker would stop that queue, and every one after it, for ever."""
+    """Otherwise anybody who can write to the broker could stop that queue, and all after it."""
     tasks.add.delay(1, 1)
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
     broker.set("kaiten", "no list")
@@ -257,7 +257,7 @@ def test_old_finished_jobs_are_pruned_and_waiting_ones_never(clock: Clock) -> No
 def test_a_clock_that_stumbles_goes_on(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    """A thread that died silently would leave a worker that rescues and rings nothing."""
+    """Otherwise the thread would end, and the worker would rescue and ring for no job."""
     ticks: list[int] = []
 
     def stumble() -> None:

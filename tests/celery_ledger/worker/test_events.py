@@ -14,6 +14,7 @@ from django.db import connection
 from redis import Redis
 
 from celery_ledger.celery.registry import guarded
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.telemetry import events
 from celery_ledger.testing import attempt
@@ -26,12 +27,12 @@ WORKER = "worker@here"
 
 @pytest.fixture
 def listener(broker: Redis) -> Iterator[Listener]:
-    events.tell_as(WORKER)
+    events.send_as(WORKER)
     try:
         with listening(broker) as listener:
             yield listener
     finally:
-        events.tell_as(None)
+        events.send_as(None)
 
 
 def made(call: Signature, **options: Any) -> UUID:
@@ -69,8 +70,8 @@ def test_any_other_end_is_told(
     listener: Listener, call: Signature, options: dict[str, Any], end: str, says: dict[str, Any]
 ) -> None:
     job = made(call, **options)
-    [told] = listener.until(end, 1)
-    assert {name: told[name] for name in says} == says
+    [event] = listener.until(end, 1)
+    assert {name: event[name] for name in says} == says
     begun = ["task-started"] if end != "task-revoked" else []
     assert listener.of(job) == ["task-received", *begun, end]
 
@@ -78,14 +79,15 @@ def test_any_other_end_is_told(
 def test_each_job_that_shares_a_transaction_is_told_of_outside_it(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 60)  # a slow machine is none of its cases
     bell, inside = celery_app.amqp.bell, list[bool]()
-    tell: Callable[..., bool] = bell.tell
+    send: Callable[..., bool] = bell.send_events
 
-    def spied(*told: Any) -> bool:
+    def spied(*arguments: Any) -> bool:
         inside.append(connection.in_atomic_block)
-        return tell(*told)
+        return send(*arguments)
 
-    monkeypatch.setattr(bell, "tell", spied)
+    monkeypatch.setattr(bell, "send_events", spied)
     names = [str(number) for number in range(4)]
     first, *others = [Job.objects.get(pk=tasks.note.delay(name).id) for name in names]
     attempt(first, *others)
@@ -102,10 +104,10 @@ def test_without_e_and_for_a_task_that_does_not_want_it_nothing_is_told() -> Non
     class Asked:
         task, claim, events = guarded(Silent)(), None, list[Any]()
 
-    events.tell_as(WORKER)
+    events.send_as(WORKER)
     try:
         events.started(Asked)
     finally:
-        events.tell_as(None)
+        events.send_as(None)
     made(tasks.add.s(1, 2))
     assert Asked.events == []

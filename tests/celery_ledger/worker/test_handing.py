@@ -28,7 +28,7 @@ NOTE = tasks.note.name
 
 
 class Worker:
-    """Its main process without a worker: what is handed to the pool, and accepted by a process."""
+    """A stand-in for a worker's main process: what it hands to the pool, and what is accepted."""
 
     def __init__(self, broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         self.broker, self.now = broker, 1000.0
@@ -46,14 +46,14 @@ class Worker:
         monkeypatch.setattr(handing, "monotonic", lambda: self.now)
         monkeypatch.setattr(state, "reserved_requests", self.reserved)
         monkeypatch.setattr(handing, "_accepted", {})
-        self.hand_over = handing.several(tasks.note, self.by_pool, self.consumer)
+        self.hand_over = handing.handler_of_several(tasks.note, self.by_pool, self.consumer)
 
     def by_pool(self, message: Any, body: Any, ack: Any, *rest: Any) -> None:
         self.handed.append([message.headers.get("id"), *message.headers.get("also", [])])
         self.accept.append((message.headers.get("id"), ack))
 
     def hear(self, pid: int = 7) -> list[str]:
-        """The next bell of the queue; a process accepts it at once."""
+        """Deliver the next bell of the queue, and let a process accept it at once."""
         message = Queue(QUEUE, channel=self.connection.default_channel).get(no_ack=True)
         self.hand_over(message, None, lambda *_: None)
         id_, ack = self.accept.pop()
@@ -66,7 +66,7 @@ class Worker:
         self.broker.delete(QUEUE)
 
     def knows_short_jobs(self) -> None:
-        """It has seen many, of 5 ms each."""
+        """Let the worker have seen many jobs of 5 ms each."""
         for _ in range(6):
             ring(NOTE, IDS[:1])
             self.hear()
@@ -157,7 +157,9 @@ def test_while_another_process_is_idle_it_leaves_them_to_that(
 
 
 def test_a_slow_job_is_remembered_for_as_long_as_five_others(worker: Worker) -> None:
-    """What a process did before shows when it accepts the next, so it counts from the one after."""
+    """The time of a job is known when its process accepts the next, so it counts from the one
+    after.
+    """
     sizes = []
     for took_s in (2, *[0.005] * 7):
         ring(NOTE, IDS[:2])
@@ -168,7 +170,7 @@ def test_a_slow_job_is_remembered_for_as_long_as_five_others(worker: Worker) -> 
 
 
 def test_a_message_without_an_id_is_acknowledged_too(worker: Worker) -> None:
-    """Of Celery's first protocol, say: else its place would be lost."""
+    """E.g. one of Celery's first protocol. Otherwise its place would be lost."""
     acknowledged = []
     message = SimpleNamespace(headers={}, channel=None, delivery_info={"routing_key": QUEUE})
     worker.hand_over(message, None, lambda *_: acknowledged.append("yes"))
@@ -178,7 +180,7 @@ def test_a_message_without_an_id_is_acknowledged_too(worker: Worker) -> None:
 
 
 def test_the_time_of_a_process_is_that_of_what_it_accepted_before(worker: Worker) -> None:
-    """Another process that accepts something says nothing of it."""
+    """That another process accepts a job says nothing about this one."""
     ring(NOTE, IDS[:1])
     worker.hear(pid=8)
     worker.now += 0.005
@@ -220,20 +222,20 @@ def test_which_jobs_ring_for_company() -> None:
 
 @pytest.mark.parametrize("task", [tasks.note_outside, tasks.call])
 def test_a_task_that_is_not_atomic_has_no_batches(worker: Worker, task: Any) -> None:
-    assert handing.several(task, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(task, worker.by_pool, worker.consumer) == worker.by_pool
 
 
 def test_nor_has_one_with_a_rate_limit_or_that_says_so_or_a_pool_without_processes(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.note, "rate_limit", "5/s")
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
     monkeypatch.setattr(tasks.note, "rate_limit", None)
     worker.consumer.controller.pool_cls = solo.TaskPool
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
     worker.consumer.controller.pool_cls = prefork.TaskPool
     monkeypatch.setattr(tasks.note, "batched", False, raising=False)
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
     monkeypatch.setattr(tasks.note, "batched", True)
     monkeypatch.setattr(ledger_settings, "BATCH_ATTEMPTS", 1)
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool

@@ -1,6 +1,4 @@
-"""A worker that begins nothing though it could, as its clock sees it: seconds pass when a test says
-so.
-"""
+"""A deaf worker, as its clock sees it. Seconds pass only when a test says so."""
 
 import os
 import time
@@ -36,7 +34,9 @@ RUNG, ANEW, REPLACED, ENDS = (
 
 
 class Request:
-    """As much of Celery's as is looked at; its sets hold none that nobody else holds."""
+    """A stand-in for Celery's request, with what is read of it. Celery's sets hold weak references,
+    so the test keeps it.
+    """
 
     def __init__(self, id_: str, **facts: Any) -> None:
         self.id = id_
@@ -44,7 +44,7 @@ class Request:
 
 
 class Watched:
-    """A worker's main process without a worker."""
+    """A stand-in for a worker's main process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         self.now, self.queued = 1000.0, no_bells()
@@ -69,7 +69,7 @@ class Watched:
         self.hearing = Hearing(self.parent, worker)
 
     def passes(self, seconds: int, *, step: float = 1.0) -> list[str]:
-        """What is said while a clock looks once a step."""
+        """Let so many seconds pass, with a look each step; return the cures that are logged."""
         for _ in range(int(seconds / step)):
             self.now += step
             self.hearing.look(self.queued)
@@ -86,7 +86,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
 
 def due(**options: Any) -> Job:
-    """A job that has been due for long."""
+    """A job that has been due for a long time."""
     tasks.add.apply_async((1, 1), **options)
     Job.objects.update(due_at=timezone.now() - timedelta(minutes=2))
     return Job.objects.get()
@@ -141,7 +141,7 @@ def test_one_that_begins_again_is_left_alone_and_its_cure_forgotten(watched: Wat
 
 
 def test_a_bell_that_it_holds_beside_an_idle_process_is_enough(watched: Watched) -> None:
-    """Its other process begins one job after the other."""
+    """The worker's other process begins one job after another."""
     due()
     request = Request("held", worker_pid=None)
     state.reserved_requests.add(request)
@@ -155,7 +155,7 @@ def test_a_bell_that_it_holds_beside_an_idle_process_is_enough(watched: Watched)
 
 
 def test_one_that_looks_for_its_broker_is_given_longer(watched: Watched) -> None:
-    """Which others reach."""
+    """Other workers reach it."""
     due()
     watched.parent.consumer.connection = None
     assert watched.passes(59) == []
@@ -163,7 +163,7 @@ def test_one_that_looks_for_its_broker_is_given_longer(watched: Watched) -> None
 
 
 def test_one_that_celery_ended_is_not_waited_for_for_ever(watched: Watched) -> None:
-    """After an error that it does not know Celery waits for its pool, and the clock beats on."""
+    """After an unknown error Celery waits for its pool, while the clock goes on beating."""
     watched.parent.blueprint.state = TERMINATE
     assert (watched.passes(29), watched.killed) == ([], [])
     watched.passes(3)
@@ -171,14 +171,14 @@ def test_one_that_celery_ended_is_not_waited_for_for_ever(watched: Watched) -> N
 
 
 def test_one_without_processes_is_ended_by_nobody(watched: Watched) -> None:
-    """Its pool is this process, which may be a person's test."""
+    """Its pool is this process, which may be that of somebody's tests."""
     watched.parent.pool_cls = solo.TaskPool
     watched.parent.blueprint.state = TERMINATE
     assert (watched.passes(60), watched.killed, shutdown.has_begun()) == ([], [], False)
 
 
 def nothing(_: Watched) -> None:
-    """Is due."""
+    """Nothing is due."""
 
 
 def it_is_not_due_for_long(_: Watched) -> None:
@@ -267,7 +267,7 @@ def test_a_healthy_worker_is_left_alone(watched: Watched, case: Callable[[Watche
 
 
 def test_whoever_slept_knows_nothing_of_what_was_meanwhile(watched: Watched) -> None:
-    """The machine was suspended, or Postgres away for everybody."""
+    """The machine was suspended, or Postgres was away for all workers."""
     due()
     pause_s = ledger_settings.DEAF_S / 2 + 1
     assert watched.passes(60, step=pause_s) == []

@@ -1,5 +1,5 @@
-"""Where a process looks for jobs: a snapshot that somebody holds makes no look longer, and what
-comes to wait is never behind the mark.
+"""The low-water mark: a snapshot that somebody holds makes no look for jobs longer, and no job that
+waits is ever before the mark.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,9 +34,9 @@ def _no_lag(settings: Any) -> None:
 
 @pytest.fixture
 def _held_snapshot() -> Iterator[None]:
-    """As a backup holds it, for as long as the test."""
-    wanted = ("dbname", "user", "password", "host", "port")
-    params = {key: connection.get_connection_params()[key] for key in wanted}
+    """Hold a snapshot for as long as the test, as a backup does."""
+    names = ("dbname", "user", "password", "host", "port")
+    params = {key: connection.get_connection_params()[key] for key in names}
     with psycopg.connect(**params, autocommit=True) as backup:
         backup.execute("SET transaction_timeout = 0")
         backup.execute("SET idle_in_transaction_session_timeout = 0")
@@ -121,7 +121,7 @@ def test_what_is_committed_late_is_not_behind_the_mark(column: str) -> None:
 @pytest.mark.usefixtures("_no_lag")
 @pytest.mark.parametrize("column", ["ring_at", "due_at"])
 def test_nothing_waits_from_a_time_before_it_was_said_to(column: str) -> None:
-    """Whatever time a caller names, and however late a worker's own clock is."""
+    """Whatever time a caller names, and however slow a worker's own clock is."""
     yesterday = timezone.now() - timedelta(days=1)
     water = LowWater(column, "kaiten")
     before = water.mark
@@ -159,7 +159,7 @@ def found(column: str, *, since: datetime) -> list[UUID]:
 
 @pytest.mark.usefixtures("_no_lag")
 def test_a_vacuum_that_is_under_way_holds_no_mark_down() -> None:
-    """Postgres starts one when it likes: here a session of ours is called by its name."""
+    """Postgres starts one when it likes, so here a session of ours has the type of one."""
     water = LowWater("due_at", "kaiten")
     with Hand() as vacuum, connection.cursor() as cursor:
         vacuum.open_transaction()

@@ -1,4 +1,4 @@
-"""In which order a worker looks into its queues."""
+"""The order in which a worker looks into its queues."""
 
 from mmap import mmap
 from typing import Any
@@ -15,7 +15,7 @@ QUEUES = ["first", "mails", "bulk"]
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What time it is: a list of one."""
+    """The time that the code reads: a list of one, for the test to change."""
     now = [1000.0]
     monkeypatch.setattr(transport, "monotonic", lambda: now[0])
     return now
@@ -42,7 +42,7 @@ def test_in_threads_one_call_of_it_begins_before_the_others(
     clock: list[float], settings: Any
 ) -> None:
     settings.LEDGER = {**settings.LEDGER, "THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5}
-    threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1))
     threads.queues = QUEUES
     usual = [("first", 5), ("mails", 5), ("bulk", 2)]
     assert [*threads._rooms().items()] == usual

@@ -1,4 +1,4 @@
-"""Which way Postgres goes for the queries of every job and every tick, on a ledger with a past.
+"""The plans of the statements of every job and every tick, on a ledger with many finished jobs.
 
 The statistics are older than the backlog, as they are when it matters: after an outage, before the
 next ANALYZE.
@@ -46,8 +46,8 @@ def ledger() -> None:
 
 
 def ways(do: Callable[[], Any], *, within: int) -> list[str]:
-    """The scans of celery_ledger_job that it takes, none of its statements looking at more buffers
-    than that.
+    """The scans of celery_ledger_job in the plans of these statements. Asserts that none of them
+    reads more buffers than that.
     """
     plans = plans_of(do)
     assert [(plan.buffers, plan.nodes) for plan in plans if plan.buffers > within] == []
@@ -170,8 +170,8 @@ def test_stats_count_what_is_few_and_estimate_what_is_many(monkeypatch: pytest.M
     assert (waiting, running, dead, cancelled) == ("0", "0", "5", "5")
     assert done.startswith("~")
     assert 2500 < int(done[1:]) < 10_000
-    told = json.loads(stats.stats_as_json())
-    assert (told["estimated"], told["tasks"]["orders.tasks.step_0"]["dead"]) == (True, 5)
+    counts = json.loads(stats.stats_as_json())
+    assert (counts["estimated"], counts["tasks"]["orders.tasks.step_0"]["dead"]) == (True, 5)
 
 
 def test_pruning_reads_the_oldest_and_deletes_one_batch(ledger: None) -> None:
@@ -198,7 +198,7 @@ def test_the_dead_are_found_among_all_that_is_done(ledger: None) -> None:
 def test_a_client_is_shown_its_jobs_without_a_walk_over_everybodys(
     ledger: None, client: int
 ) -> None:
-    """What waits is looked through, and of what is over only what is shown."""
+    """Jobs that wait are all read; of finished ones only those that are shown."""
     Job.objects.filter(state="waiting").exclude(queue="later").delete()
     with connection.cursor() as cursor:
         cursor.execute("VACUUM celery_ledger_job")
@@ -229,8 +229,8 @@ def test_a_beat_writes_into_no_index() -> None:
 
 
 def test_what_is_due_for_threads_is_found_however_many_wait(ledger: None) -> None:
-    """Of an owner with thousands, as many entries of the index as are asked for, and of thousands
-    that are due later none.
+    """Of an owner with thousands of due jobs, as many entries of the index are read as are asked
+    for; of thousands that are due later, none.
     """
     for queue in ("kaiten", "later"):
         few = partial(due.of_each_owner, {queue: 5}, tasks=[TASK])

@@ -27,7 +27,7 @@ At = Callable[[datetime], None]
 
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> At:
-    """Set the time that the schedule sees."""
+    """A function that sets the time that schedules read."""
 
     def tell(moment: datetime) -> None:
         monkeypatch.setattr("celery_ledger.models.schedule.now", lambda: moment)
@@ -56,7 +56,7 @@ def clock() -> Clock:
 def test_a_worker_whose_clock_runs_ahead_passes_over_no_slot(
     entry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks Postgres what time it is."""
+    """The time is asked of Postgres."""
     ahead = timezone.now() + timedelta(hours=5)
     with monkeypatch.context() as patched:
         patched.setattr("django.utils.timezone.now", lambda: ahead)
@@ -72,14 +72,16 @@ def test_a_crontab_has_its_slots_in_the_shops_time_zone() -> None:
 
 
 def moments_of(entry: crontab, start: datetime, hours: int) -> list[datetime]:
-    """Another way to the same: look at each minute. Clocks show a wall time, perhaps for the second
-    time; and those that were not set forward yet would show another.
+    """The slots of this crontab, found in another way than by the code: each minute is looked at.
+
+    A minute matches by the wall time that clocks show then (perhaps for the second time), or that
+    they would show if they had not been set forward.
     """
     each_hour, found = len(entry.hour) == 24, []
     for minute in range(1, hours * 60 + 1):
         moment = start + timedelta(minutes=minute)
-        shown = moment.astimezone(entry.tz)
-        walls = [shown] if each_hour or not shown.fold else []
+        wall = moment.astimezone(entry.tz)
+        walls = [wall] if each_hour or not wall.fold else []
         before = (moment - timedelta(hours=3)).astimezone(entry.tz).utcoffset()
         late = (moment + before).replace(tzinfo=entry.tz)  # type: ignore[operator]
         is_in_a_gap = late.astimezone(UTC).astimezone(entry.tz).replace(tzinfo=None) != (

@@ -16,8 +16,8 @@ from redis import Redis
 from config.embedded import adopt, leave, server, servers, stop_all
 from config.embedded.broker import Broker
 from config.start.boot import CannotStart
+from tests.rooms import CHECKOUT
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 WAIT_S = 60
 ADOPT_AND = """
 import os, sys
@@ -67,7 +67,7 @@ def another_user(checkout: Path, *, then: str) -> subprocess.Popen[str]:
     """A process that has adopted the servers and goes on with `then`; it prints the URLs first."""
     return subprocess.Popen(
         [sys.executable, "-c", ADOPT_AND + then, str(checkout)],
-        cwd=REPOSITORY,
+        cwd=CHECKOUT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

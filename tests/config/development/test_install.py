@@ -9,13 +9,13 @@ from types import ModuleType
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests.rooms import CHECKOUT
 
 
 def installer(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, list[str]]:
     """bin/install.py of a checkout, and the list to which it adds what it would do to `.venv`."""
     (checkout / "bin").mkdir(parents=True, exist_ok=True)
-    shutil.copy(REPOSITORY / "bin" / "install.py", checkout / "bin")
+    shutil.copy(CHECKOUT / "bin" / "install.py", checkout / "bin")
     (checkout / "requirements.txt").write_text("django==1\n")
     lock(checkout, "1")
     spec = importlib.util.spec_from_file_location("install", checkout / "bin" / "install.py")

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.machine.ports import free_port
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 WAIT_S = 30.0
 PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10  # <linux/prctl.h>, <linux/capability.h>
 MANAGE = """
@@ -86,9 +86,9 @@ class Stack:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 if path.joinpath("cwd").resolve() == self.folder and (
-                    line := path.joinpath("cmdline").read_text()
+                    command := path.joinpath("cmdline").read_text()
                 ):
-                    found[int(path.name)] = line
+                    found[int(path.name)] = command
             except OSError:
                 continue
         return found
@@ -97,11 +97,11 @@ class Stack:
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     folder = tmp_path / "check out"
-    shutil.copytree(REPOSITORY / "bin", folder / "bin")
-    shutil.copytree(REPOSITORY / "config" / "embedded", folder / "config" / "embedded")
+    shutil.copytree(CHECKOUT / "bin", folder / "bin")
+    shutil.copytree(CHECKOUT / "config" / "embedded", folder / "config" / "embedded")
     (folder / "config" / "start").mkdir()
     for name in ("boot.py", "procfile.py"):
-        shutil.copy(REPOSITORY / "config" / "start" / name, folder / "config" / "start")
+        shutil.copy(CHECKOUT / "config" / "start" / name, folder / "config" / "start")
     (folder / ".local").mkdir()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -161,8 +161,8 @@ def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack)
 
 def test_the_curl_line_pays_as_the_provider_of_the_env_file_wants_it(stack: Stack) -> None:
     (stack.folder / ".env").write_text("PAYMENT_PROVIDER=stripe\n")
-    line = next(line for line in ready(stack.start()) if line.startswith("curl "))
-    assert json.loads(shlex.split(line)[-1])["payment"] == {"token": "pm_card_visa"}
+    command = next(line for line in ready(stack.start()) if line.startswith("curl "))
+    assert json.loads(shlex.split(command)[-1])["payment"] == {"token": "pm_card_visa"}
 
 
 def test_a_password_that_somebody_has_changed_is_not_told(stack: Stack) -> None:

@@ -56,12 +56,12 @@ SHOPS = "/admin/notifications/shop/"
 def test_staff_say_what_a_shop_says_by_the_rule_of_the_command(
     staff: HttpClient, shop: Client
 ) -> None:
-    said = {"owner": str(shop.pk), "name": "寿司屋", "imprint": "Sushi Ya\r\nBerlin"}
-    assert staff.post(f"{SHOPS}add/", {**said, "withdrawal_days": "14"}).status_code == 302
+    form = {"owner": str(shop.pk), "name": "寿司屋", "imprint": "Sushi Ya\r\nBerlin"}
+    assert staff.post(f"{SHOPS}add/", {**form, "withdrawal_days": "14"}).status_code == 302
     own = Shop.objects.get()
     assert (own.pk, own.name, own.imprint) == (shop.pk, "寿司屋", "Sushi Ya\nBerlin")
     assert (own.withdrawal_days, own.reservation_minutes) == (14, None)
-    assert "has its row already" in staff.post(f"{SHOPS}add/", said).text
+    assert "has its row already" in staff.post(f"{SHOPS}add/", form).text
     assert '<td class="field-client">shop</td>' in staff.get(SHOPS).text
     path = f"{SHOPS}{shop.pk}/change/"
     assert 'value="寿司屋"' in staff.get(path).text
@@ -98,12 +98,12 @@ def test_the_tables_bear_our_name_and_amounts_their_currency(
 def test_each_table_and_column_has_its_name_in_japanese(
     staff: HttpClient, api: Api, stock: Any, order_body: Any
 ) -> None:
-    shown = [model for model in admin.site._registry if model._meta.app_label in OURS]
-    inlines = [each.model for model in shown for each in admin.site._registry[model].inlines]
+    registered = [model for model in admin.site._registry if model._meta.app_label in OURS]
+    inlines = [each.model for model in registered for each in admin.site._registry[model].inlines]
     with translation.override("ja"):
         names = {
             str(name)
-            for model in (*shown, *inlines)
+            for model in (*registered, *inlines)
             for it in (model._meta, *model._meta.fields)
             for name in (it.verbose_name, getattr(it, "verbose_name_plural", it.verbose_name))
         }

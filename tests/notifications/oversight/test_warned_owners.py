@@ -238,17 +238,16 @@ def test_a_mail_says_which_since_when_with_what_how_much_waits_and_what_to_do(
     assert mail["To"] == "owner@example.com"
     host = sink.url.split("/")[2]
     assert host in mail["Subject"]
-    ends_at = f"{timezone.localtime(since + PATIENCE):%Y-%m-%d %H:%M %Z}"
+    facts = (
+        host,
+        f"{timezone.localtime(since):%Y-%m-%d %H:%M:%S %Z}",
+        "answered 503",
+        f"{timezone.localtime(since + PATIENCE):%Y-%m-%d %H:%M %Z}",
+        "50 %",
+        f"/v1/webhook-endpoints/{endpoint.pk}/replay",
+    )
     for form in (text, html):
-        for fact in (
-            host,
-            f"{timezone.localtime(since):%Y-%m-%d %H:%M:%S %Z}",
-            "answered 503",
-            ends_at,
-            "50 %",
-            f"/v1/webhook-endpoints/{endpoint.pk}/replay",
-        ):
-            assert fact in form, fact
+        assert [fact for fact in facts if fact not in form] == []
         assert "leaked" not in form, "of its URL nothing that may be a key"
         assert endpoint.secret.removeprefix("whsec_") not in form
     counts = {

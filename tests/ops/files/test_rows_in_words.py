@@ -26,7 +26,7 @@ from tests.ops.browsing import text
 from tests.ops.files.uploads import NEW, hidden
 from tests.orders.imports.files import as_csv, as_ndjson, cells
 from values import money
-from values.refused import Refused, Sentence, kept_of, said_again
+from values.refused import Refused, Sentence, kept_of, restored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 A_DAY = timedelta(days=1)
@@ -176,8 +176,8 @@ def test_what_is_kept_of_a_cell_is_bounded(settings: Any) -> None:
 def test_a_sentence_is_said_again_from_what_was_kept_of_it() -> None:
     few = Sentence("at most %(places)s digits", places=2)
     sentence = Sentence("%(amount)s has %(few)s", amount="12.505", few=few)
-    again = said_again(str(sentence), json.loads(json.dumps(kept_of(sentence, 200))))
+    again = restored(str(sentence), json.loads(json.dumps(kept_of(sentence, 200))))
     assert (again, vars(again)) == (sentence, vars(sentence))
     assert kept_of("is missing", 200) is None
     assert kept_of(Sentence("is missing"), 200) is None
-    assert said_again("is missing", None) == "is missing"
+    assert restored("is missing", None) == "is missing"

@@ -34,14 +34,32 @@ def verbs() -> list[str]:
     return [f"{one.verb} {one.said['reason']}" for one in mine]
 
 
-def test_an_address_is_put_on_found_with_why_and_taken_off_and_then_its_mail_goes_out(
-    hana: HttpClient, placed: Order, postbox: Postbox
-) -> None:
-    page = text(hana, LIST)
-    assert "Every address is mailed." in page
+@pytest.fixture
+def put_on(hana: HttpClient, placed: Order, postbox: Postbox) -> Suppression:
+    """The address of the order's customer, on the list."""
     form = {"address": "Hana@EXAMPLE.com", "reason": "asked by phone"}
     assert hana.post(f"{LIST}new/", form).status_code == 302
-    assert (listed().address, listed().why, listed().who) == (GONE, "staff", "hana")
+    return listed()
+
+
+@pytest.fixture
+def not_sent(put_on: Suppression, hana: HttpClient) -> Delivery:
+    """A mail to it that is tried again."""
+    mail = Delivery.objects.filter(channel="mail").order_by("pk")[0]
+    assert hana.post(again(mail)).status_code == 302
+    work_off()
+    return mail
+
+
+def again(mail: Delivery) -> str:
+    return f"/ops/told/deliveries/{mail.pk}/again/"
+
+
+def test_an_address_is_put_on_once_and_found_with_why(
+    hana: HttpClient, put_on: Suppression
+) -> None:
+    assert (put_on.address, put_on.why, put_on.who) == (GONE, "staff", "hana")
+    form = {"address": "Hana@EXAMPLE.com", "reason": "asked by phone"}
     assert hana.post(f"{LIST}new/", form).status_code == 302
     page = text(hana, LIST)
     assert "it is on the list already" in page
@@ -49,22 +67,29 @@ def test_an_address_is_put_on_found_with_why_and_taken_off_and_then_its_mail_goe
     assert hana.get(LIST, {"address": GONE.upper()})["Location"] == page_of_address()
     assert "is not on the list." in text(hana, f"{LIST}?address=ann@example.com")
 
-    mail = Delivery.objects.filter(channel="mail").order_by("pk")[0]
-    again = f"/ops/told/deliveries/{mail.pk}/again/"
-    assert hana.post(again).status_code == 302
-    work_off()
-    arrived = len(postbox.mails)
-    page = text(hana, f"/ops/told/deliveries/{mail.pk}/")
+
+def test_an_empty_list_says_so(hana: HttpClient) -> None:
+    assert "Every address is mailed." in text(hana, LIST)
+
+
+def test_its_mail_says_wherever_it_stands_that_it_is_not_mailed(
+    hana: HttpClient, placed: Order, not_sent: Delivery
+) -> None:
+    page = text(hana, f"/ops/told/deliveries/{not_sent.pk}/")
     assert "not mailed</span>" in page
     assert "Nothing is mailed to this address since" in page
-    assert (page_of_address() in page, again in page) == (True, False)
+    assert (page_of_address() in page, again(not_sent) in page) == (True, False)
     page = text(hana, page_of(placed))
     assert "not sent, nothing is mailed to this address" in page
     assert f'<a href="{page_of_address()}">not mailed</a>' in page, "beside the address"
     given_up = text(hana, "/ops/told/").partition("Mails that were given up")[2]
-    assert f"/ops/told/deliveries/{mail.pk}/" not in given_up, "it needs nobody"
+    assert f"/ops/told/deliveries/{not_sent.pk}/" not in given_up, "it needs nobody"
     assert "not mailed</span>" in text(hana, "/ops/told/deliveries/?channel=mail&state=failed")
 
+
+def test_an_address_is_taken_off_once_and_why_is_to_be_said(
+    hana: HttpClient, put_on: Suppression
+) -> None:
     path = page_of_address()
     assert "asked by phone" in text(hana, path)
     answer = hana.post(path, {"reason": ""})
@@ -76,8 +101,15 @@ def test_an_address_is_put_on_found_with_why_and_taken_off_and_then_its_mail_goe
     assert verbs() == ["suppress_address asked by phone", "unsuppress_address a new mailbox"]
     named = [one for one in StaffAction.objects.all() if "hana@" in f"{one.subject}{one.said}"]
     assert named == [], "who is erased stands nowhere else"
+
+
+def test_once_it_is_taken_off_its_mail_goes_out(
+    hana: HttpClient, not_sent: Delivery, postbox: Postbox
+) -> None:
+    arrived = len(postbox.mails)
+    assert hana.post(page_of_address(), {"reason": "a new mailbox"}).status_code == 302
     Delivery.objects.update(resent_at=None)
-    assert hana.post(again).status_code == 302
+    assert hana.post(again(not_sent)).status_code == 302
     work_off()
     assert len(postbox.mails) == arrived + 1
 

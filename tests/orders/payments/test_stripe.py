@@ -43,7 +43,7 @@ from tests.doubles.stripe_wire import SECRET_KEY
 from tests.machine.ports import free_port
 from tests.orders.payments.at_stripe import HALF_A_DAY, intent_of
 from tests.orders.payments.conftest import Pay
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 from tests.shop import Api, post
 from tests.waiting import until
 

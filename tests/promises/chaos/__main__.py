@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from config.embedded import adopt, leave
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 
 SEED = 20261122
 FOLDER = "CHAOS_FOLDER"  # in the environment of every process of a run

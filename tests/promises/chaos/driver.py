@@ -92,7 +92,7 @@ class Report:
 
 class Run:
     def __init__(self, folder: Path, *, seconds: int, faults: int, seed: int) -> None:
-        self.seconds, self.wanted, self.seed, self.dice = seconds, faults, seed, Random(seed)
+        self.seconds, self.faults_min, self.seed, self.dice = seconds, faults, seed, Random(seed)
         self.world = World(folder, seed=seed)
         self.broker = Redis.from_url(
             settings.BROKER_URL, socket_timeout=1, socket_connect_timeout=1
@@ -129,7 +129,7 @@ class Run:
         self.crowd.come()
         began = time.monotonic()
         while (lasted := time.monotonic() - began) < self.seconds or (
-            self.faults.injected.total() < self.wanted and lasted < self.seconds * OVERTIME
+            self.faults.injected.total() < self.faults_min and lasted < self.seconds * OVERTIME
         ):
             if not self.is_busy:
                 self.promise()
@@ -234,7 +234,7 @@ class Run:
             "provider_charge": provider_book(self.world.journal("provider")),
             "provider_refund": provider_refunds(self.world.journal("provider")),
             "asked": list(self.crowd.asked),
-            "told": list(self.crowd.told),
+            "told": list(self.crowd.answers),
             "told_of_regret": list(self.crowd.told_of_regrets),
             "withdrew_from_one": self.crowd.withdrew_from_one,
             "forgotten": self.crowd.forgotten,

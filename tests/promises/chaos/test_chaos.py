@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.promises.chaos.faults.faults import DECK
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 
 SECONDS, FAULTS, ORDERS = 60, 150, 30
 LIMIT_S = 780  # a slow machine goes on until it has injected the faults, then rests

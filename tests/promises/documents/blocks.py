@@ -2,7 +2,7 @@
 
 import re
 
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -18,15 +18,16 @@ from orders.reports import figures
 from orders.reports.days import Day, day_of
 from tests.orders.books import books_balance
 from tests.promises.documents.blocks import blocks
-from tests.promises.processes import CHECKOUT, Stack
+from tests.promises.processes import Stack
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 PAGE = "docs/a-day.md"
 
 
-def told(commands: str, environment: dict[str, str]) -> str:
-    """What these commands say, in one shell; each of them succeeds."""
+def output_of(commands: str, environment: dict[str, str]) -> str:
+    """Of these commands, in one shell; each of them succeeds."""
     ended = subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", commands],
         cwd=CHECKOUT,
@@ -70,7 +71,7 @@ def test_a_day_of_a_shop_and_the_same_books_in_an_empty_one(stack: Stack, tmp_pa
     }
     stack.start("worker")
     first, *rest = blocks(PAGE, "sh")
-    output = told("".join([first, *rest]), environment)
+    output = output_of("".join([first, *rest]), environment)
     until(
         lambda: not Order.objects.filter(refund_pending__gt=0).exists(),
         "what is owed is given back",
@@ -93,7 +94,7 @@ def test_a_day_of_a_shop_and_the_same_books_in_an_empty_one(stack: Stack, tmp_pa
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE orders_order, orders_stock, notifications_event CASCADE")
     Job.objects.all().delete()
-    told("".join([first, *blocks(PAGE, "sh moved")]), environment)
+    output_of("".join([first, *blocks(PAGE, "sh moved")]), environment)
     assert standing() == day
     assert months_figures() == sums
     assert books_balance()

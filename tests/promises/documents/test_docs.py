@@ -17,7 +17,8 @@ from orders.models import Order, Refund, Stock
 from tests.doubles.edges import WebhookSink
 from tests.orders.books import books_balance
 from tests.promises.documents.blocks import blocks
-from tests.promises.processes import CHECKOUT, Stack
+from tests.promises.processes import Stack
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.machine.debian import program
+from tests.rooms import CHECKOUT
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 SETUP_LIMIT_S = 240
 STOP_LIMIT_S = 40
 INHERITED = ("HOME", "PATH", "LANG", "SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
@@ -31,7 +31,7 @@ class Machine:
             ".git", ".venv", ".local", ".env", "*_cache", "__pycache__", "staticfiles"
         )
         self.checkout = folder / "a stranger's machine"
-        shutil.copytree(REPOSITORY, self.checkout, ignore=ignored)
+        shutil.copytree(CHECKOUT, self.checkout, ignore=ignored)
         package_settings = {
             name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))
         }

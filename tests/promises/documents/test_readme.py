@@ -1,9 +1,9 @@
 """README.ja.md has the content of README.md, as far as a program sees."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.rooms import CHECKOUT
+
 CODE_BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
@@ -12,7 +12,7 @@ def outline(page: str) -> dict[str, object]:
 
     The first code block bears comments, which are translated.
     """
-    text = (ROOT / page).read_text()
+    text = (CHECKOUT / page).read_text()
     prose = CODE_BLOCK.sub("", text)
     links = re.findall(r"\]\(([^)]+)\)", prose)
     return {

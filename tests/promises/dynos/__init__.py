@@ -1,0 +1,1 @@
+"""How web and worker start, are released, and meet clients, on a platform."""

@@ -13,9 +13,9 @@ import sys
 import tempfile
 import traceback
 from importlib import import_module
-from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from tests.rooms import CHECKOUT
+
 LIBRARIES = (
     "celery.schedules",
     "dj_database_url",

@@ -17,7 +17,8 @@ import pytest
 
 from config.logs import SECRET
 from orders.models import ApiKey, Client, Order
-from tests.promises.processes import CHECKOUT, Stack, Tree, Web
+from tests.promises.processes import Stack, Tree, Web
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

@@ -13,7 +13,8 @@ from django.db import connection
 from orders.models import ApiKey, Client, Order
 from tests.machine.debian import program
 from tests.machine.ports import free_port
-from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, Tree, Web
+from tests.promises.processes import PROGRAMS, Stack, Tree, Web
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 # foreman gives each line of a Procfile a hundred of its own; web is the second

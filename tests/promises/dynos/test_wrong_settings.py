@@ -9,7 +9,8 @@ import pytest
 
 from tests.machine.ports import free_port
 from tests.promises.dynos.starts import start_each
-from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, procfile
+from tests.promises.processes import PROGRAMS, Stack, procfile
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 GOOD = {

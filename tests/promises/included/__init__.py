@@ -1,0 +1,1 @@
+"""Modules that a test includes into a worker with `--include`."""

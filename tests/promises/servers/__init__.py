@@ -1,0 +1,1 @@
+"""Postgres, PgBouncer and the broker in trouble, or with garbage in them."""

@@ -155,9 +155,9 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     """It listened to nobody then, so it was not told. What it could not hand back must not fill its
     hands for ever.
     """
-    line = Line(broker_url, tmp_path)
+    proxy = Proxy(broker_url, tmp_path)
     try:
-        worker = start_worker_of_one(stack, line.url)
+        worker = start_worker_of_one(stack, proxy.url)
         nap.delay(1, 8)
         until(
             lambda: Job.objects.filter(state="running").exists(), "the first job runs", within_s=60
@@ -168,10 +168,10 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
             "the worker holds the second bell",
             within_s=20,
         )
-        line.cut()
+        proxy.cut()
         assert tally() == {}, "the line broke while the first job ran"
         until(lambda: tally() == {1: 1, 2: 1}, "both jobs are done without a broker", within_s=30)
-        line.mend()
+        proxy.mend()
         nap.delay(3, 0)
         until(
             lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30
@@ -179,14 +179,14 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         assert "Connection to broker lost" in worker.output()
         assert "Deprecation" not in worker.output()
     finally:
-        line.cut()
+        proxy.cut()
 
 
-class Line:
+class Proxy:
     """A process through which a worker reaches the broker."""
 
     def __init__(self, broker_url: str, folder: Path) -> None:
-        port = embedded.free_port()  # which is not given to others while the line is cut
+        port = embedded.free_port()  # which is not given to others while it is cut
         server = urlsplit(broker_url)
         login = server.netloc.rpartition("@")[0]
         self.url = server._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()

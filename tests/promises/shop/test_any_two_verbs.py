@@ -44,18 +44,18 @@ def call(word: str, body: Any = None) -> Verb:
             "fulfilment": order.fulfilments.values_list("pk", flat=True).first(),
             "back": order.returns.values_list("pk", flat=True).first(),
         }
-        return told(post(api, f"/v1/orders/{order.pk}/{word.format(**ids)}", body))
+        return answered(post(api, f"/v1/orders/{order.pk}/{word.format(**ids)}", body))
 
     return verb
 
 
 def patch(api: Api, order: Order) -> str:
     body = {"note": "rings twice", "customer": {"name": "Hana"}}
-    return told(api.patch(f"/v1/orders/{order.pk}", body, content_type="application/json"))
+    return answered(api.patch(f"/v1/orders/{order.pk}", body, content_type="application/json"))
 
 
 def withdraw(api: Api, order: Order) -> str:
-    return told(HttpClient().post(f"/o/{order.public_token}/withdraw/", {"name": "Hana"}))
+    return answered(HttpClient().post(f"/o/{order.public_token}/withdraw/", {"name": "Hana"}))
 
 
 def expiry(api: Api, order: Order) -> None:
@@ -78,7 +78,7 @@ def bank_says_yes(api: Api, order: Order) -> None:
     on_provider_event.apply((str(operation.pk),), throw=True)
 
 
-def told(answer: Any) -> str:
+def answered(answer: Any) -> str:
     problem = answer.headers["Content-Type"].startswith("application/problem")
     return f"{answer.status_code} {answer.json()['type'] if problem else ''}"
 
@@ -119,7 +119,7 @@ class Came:
 
     first: str
     second: str
-    said: list[Any]
+    in_turn: list[Any]
     order: dict[str, Any]
 
     def is_as(self, *others: "Came") -> bool:
@@ -137,7 +137,7 @@ class Came:
 
     @property
     def answers(self) -> list[tuple[str, Any]]:
-        return sorted(zip((self.first, self.second), self.said, strict=True), key=str)
+        return sorted(zip((self.first, self.second), self.in_turn, strict=True), key=str)
 
 
 @pytest.fixture
@@ -243,8 +243,8 @@ def test_two_that_meet_come_to_what_they_come_to_one_after_the_other(
     after = {}
     for first, second in pairs:
         order = make()
-        said = [verbs[name](api, order) for name in (first, second)]
-        after[first, second] = Came(first, second, said, outcome(order))
+        in_turn = [verbs[name](api, order) for name in (first, second)]
+        after[first, second] = Came(first, second, in_turn, outcome(order))
     wrong = []
     for first, second in pairs:
         order = make()
@@ -259,7 +259,7 @@ def test_two_that_meet_come_to_what_they_come_to_one_after_the_other(
 
 
 def at_its_row(hands: tuple[Hand, Hand], order: Order, *verbs: Callable[[], Any]) -> list[Any]:
-    """What both said, when the row was given to them in this order."""
+    """What both answered, when the row was given to them in this order."""
     with transaction.atomic():
         Order.objects.locked(order.pk)
         begun = []

@@ -35,9 +35,9 @@ def happen(shop: Client, sink: WebhookSink) -> Happen:
     Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"], quick=True, ordered=True)
 
     def record(order: UUID, seq: int) -> None:
-        said = {"order": str(order), "seq": seq}
+        data = {"order": str(order), "seq": seq}
         with transaction.atomic():
-            events.record("order.held", subject=order, seq=seq, owner=shop.pk, data={"of": said})
+            events.record("order.held", subject=order, seq=seq, owner=shop.pk, data={"of": data})
 
     return record
 

@@ -19,7 +19,8 @@ from tests.doubles.stripe import WEBHOOK_SECRET, tell
 from tests.doubles.stripe_book import Object, objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.machine.ports import free_port
-from tests.promises.processes import CHECKOUT, Stack, Tree, Web
+from tests.promises.processes import Stack, Tree, Web
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]

@@ -1,4 +1,4 @@
-"""Shapes of canvases: drawn from a seed, told as JSON, and built of any app's tasks."""
+"""Shapes of canvases: drawn from a seed, written as JSON, and built with the tasks of an app."""
 
 import random
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ def _shape(dice: random.Random, depth: int) -> Shape:
 
 
 def build(app: Celery, shape: Shape) -> Signature:
-    """Tasks are numbered as they stand. The first of a chain takes no argument, later ones take
-    what came before them.
+    """The canvas of this shape. Its tasks are numbered in their order. The first task of a chain
+    takes no argument, a later one the result of the task before it.
     """
     return _build(app, shape, iter(range(10_000)), is_first=True)
 
@@ -49,7 +49,7 @@ def _build(app: Celery, shape: Shape, numbers: Iterator[int], *, is_first: bool)
 
 
 def define_tasks(app: Celery) -> None:
-    """A result tells which task it is of, and what the task was given."""
+    """Define the two tasks of the shapes. A result names its task and the task's argument."""
     app.task(name="first", lazy=False, shared=False)(first)
     app.task(name="later", lazy=False, shared=False)(later)
 

@@ -1,4 +1,4 @@
-"""Whatever is nested in whatever, the ledger gives what Celery's Redis backend gives."""
+"""However a canvas is nested, its result is the same as with Celery's Redis backend."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Programs of one call, built of any app's tasks, and what each comes to."""
+"""Small programs of one call each, with the tasks of an app, and the outcome of each."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class NeedsAWord(Exception):
 
 
 class NotThere(Exception):
-    """Of a code and a text."""
+    """An exception made of a code and a text."""
 
 
 def define_tasks(app: Celery) -> None:
@@ -89,14 +89,14 @@ PROGRAMS: dict[str, Call] = {
 
 
 def outcome(app: Celery, name: str, work_off: Callable[[], Any] | None = None) -> dict[str, Any]:
-    """What a caller sees of it, and how often Celery said that it is about to publish, and has."""
-    said = {"before": 0, "after": 0}
+    """What the caller of a program sees, and how often Celery's publish signals were sent."""
+    published = {"before": 0, "after": 0}
 
     def before(**_: Any) -> None:
-        said["before"] += 1
+        published["before"] += 1
 
     def after(**_: Any) -> None:
-        said["after"] += 1
+        published["after"] += 1
 
     tasks = {one.removeprefix(TASKS): task for one, task in app.tasks.items()}
     signals.before_task_publish.connect(before)
@@ -115,5 +115,5 @@ def outcome(app: Celery, name: str, work_off: Callable[[], Any] | None = None) -
         "result": UUIDS.sub("ID", repr(result)),
         "args": UUIDS.sub("ID", repr(getattr(result, "args", None))),
         "traceback": bool(trace),
-        "said": said,
+        "published": published,
     }

@@ -1,4 +1,4 @@
-"""What a program sees is what it sees with Celery's Redis backend."""
+"""A program sees the same as with Celery's Redis backend."""
 
 from collections.abc import Iterator
 from datetime import timedelta

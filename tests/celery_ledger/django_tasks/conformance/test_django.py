@@ -15,8 +15,9 @@ from xml.etree import ElementTree
 import django
 import pytest
 
+from tests.rooms import CHECKOUT
+
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
-CHECKOUT = Path(__file__).resolve().parents[4]
 HERE = "tests.celery_ledger.django_tasks.conformance.backends"
 IN_PLACE_OF = {
     r"django\.tasks\.backends\.(immediate|dummy)\b": HERE,

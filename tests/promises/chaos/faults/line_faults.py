@@ -35,14 +35,14 @@ class LineFaults:
 
     def unplug_line(self) -> None:
         """Gone, and connections are refused for a moment."""
-        line = self._well(self.dice.choice(self.world.lines))
-        line.kill()
-        self.agenda.later(self.dice.uniform(0.1, 1.5), line.start_again)
+        place = self._well(self.dice.choice(self.world.lines))
+        place.kill()
+        self.agenda.later(self.dice.uniform(0.1, 1.5), place.start_again)
 
     def _any(self, lines: dict[str, Place]) -> Place:
         return self._well(lines[self.dice.choice(list(lines))])
 
-    def _well(self, line: Place) -> Place:
-        if not line.is_well:
+    def _well(self, place: Place) -> Place:
+        if not place.is_well:
             raise NotNow
-        return line
+        return place

@@ -45,14 +45,14 @@ class End(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
+    def __init__(self, joined_by: Line) -> None:
+        self.joined_by = joined_by
         self.other: End | None = None
         self.waiting: list[bytes] = []  # what came before the other end was there
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.line.ends.add(self)
+        self.joined_by.ends.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self.other is None:
@@ -61,7 +61,7 @@ class End(asyncio.Protocol):
             self.other.transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.line.ends.discard(self)
+        self.joined_by.ends.discard(self)
         if self.other is not None:
             self.other.transport.close()
 
@@ -77,7 +77,7 @@ class Near(End):
         loop = asyncio.get_running_loop()
         try:
             _, far = await loop.create_connection(
-                lambda: Far(self.line), HOST, self.line.target_port
+                lambda: Far(self.joined_by), HOST, self.joined_by.target_port
             )
         except OSError:
             self.transport.abort()
@@ -93,7 +93,7 @@ class Far(End):
     """The server's end."""
 
     def data_received(self, data: bytes) -> None:
-        if not self.line.loses_answers:
+        if not self.joined_by.loses_answers:
             super().data_received(data)
 
 

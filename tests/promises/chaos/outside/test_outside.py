@@ -136,30 +136,30 @@ def joined(
     begin: Begin, echo: socket.socket
 ) -> Iterator[tuple[Tree, socket.socket, socket.socket]]:
     """The line, its dyno's end and the server's."""
-    port, line = begin("line", str(echo.getsockname()[1]))
+    port, process = begin("line", str(echo.getsockname()[1]))
     echo.accept()[0].close()  # from the knock that asked whether it listens
     with socket.create_connection(("127.0.0.1", port), timeout=10) as near, echo.accept()[0] as far:
         far.settimeout(10)
-        yield line, near, far
+        yield process, near, far
 
 
 def test_a_line_carries_both_ways_until_it_is_cut(
     joined: tuple[Tree, socket.socket, socket.socket],
 ) -> None:
-    line, near, far = joined
+    process, near, far = joined
     near.sendall(b"question")
     assert far.recv(64) == b"question"
     far.sendall(b"answer")
     assert near.recv(64) == b"answer"
-    line.signal(signal.SIGUSR1)
+    process.signal(signal.SIGUSR1)
     assert (ending(near), ending(far)) == (b"", b"")
 
 
 def test_a_line_that_loses_answers_still_carries_what_was_asked(
     joined: tuple[Tree, socket.socket, socket.socket],
 ) -> None:
-    line, near, far = joined
-    line.signal(signal.SIGUSR2)
+    process, near, far = joined
+    process.signal(signal.SIGUSR2)
     near.sendall(b"COMMIT")
     assert far.recv(64) == b"COMMIT"
     far.sendall(b"done")

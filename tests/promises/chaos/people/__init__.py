@@ -1,0 +1,1 @@
+"""Customers, what they wish for, and what they were answered."""

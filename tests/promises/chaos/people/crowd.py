@@ -40,7 +40,7 @@ class Crowd:
         return [answer for customer in self.customers for answer in customer.regret_answers]
 
     @property
-    def told(self) -> list[tuple[str, int, str, str]]:
+    def answers(self) -> list[tuple[str, int, str, str]]:
         return [answer for customer in self.customers for answer in customer.answers]
 
     @property
@@ -48,7 +48,9 @@ class Crowd:
         """What nothing says any more."""
         wishes = [who.wishes[key] for who in self.customers for key in who.forgotten]
         return [
-            (said,) for wish in wishes for said in (wish["email"], wish["customer"]["name"].lower())
+            (datum,)
+            for wish in wishes
+            for datum in (wish["email"], wish["customer"]["name"].lower())
         ]
 
     @property

@@ -142,11 +142,11 @@ class Customer(threading.Thread):
 
     def _withdraw(self, key: str, order: str, **chosen: str) -> bool:
         """The statement is read, and confirmed; a second time it leads to the order's page."""
-        _, shown = self._ask("GET", f"/v1/orders/{order}") or (0, {})
-        if "links" not in shown:
+        _, found = self._ask("GET", f"/v1/orders/{order}") or (0, {})
+        if "links" not in found:
             return False
         try:
-            status = self._confirm(f"{shown['links']['status_page']}withdraw/", chosen)
+            status = self._confirm(f"{found['links']['status_page']}withdraw/", chosen)
         except (OSError, HTTPException):
             return False
         self.regret_answers.append((key, 202 if status == 303 else status))
@@ -154,8 +154,8 @@ class Customer(threading.Thread):
 
     def _confirm(self, page: str, chosen: Mapping[str, str]) -> int:
         """The status of the confirmation, which has the statement's token."""
-        status, answer, shown = self.web.raw("GET", page, None, {})
-        token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', shown)
+        status, answer, html = self.web.raw("GET", page, None, {})
+        token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', html)
         if token is None:
             return status
         form = {"csrfmiddlewaretoken": token[1].decode(), "name": "Hana", **chosen}
@@ -208,8 +208,8 @@ class Customer(threading.Thread):
             self.pay(self.dice.choice(unpaid))
 
     def _is_held(self, key: str) -> bool:
-        _, shown = self._ask("GET", f"/v1/orders/{self._answered[key]}") or (0, {})
-        return bool(shown.get("held"))
+        _, order = self._ask("GET", f"/v1/orders/{self._answered[key]}") or (0, {})
+        return bool(order.get("held"))
 
     def _export(self) -> None:
         key = f"{self.name}-export-{len(self.wishes)}"

@@ -13,19 +13,18 @@ from tests.promises.processes import Web
 def exports_read(web: Web, key: str, *, come_to_rest: Callable[[], None]) -> Rows:
     """Those that were asked for in between, and one of all orders at which nobody has to look."""
     before: Rows = [
-        (str(export.pk), export.state, export.orders, export.orders, 0)
-        for export in Export.objects.all()
+        (str(row.pk), row.state, row.orders, row.orders, 0) for row in Export.objects.all()
     ]
     asked = {"Authorization": f"Bearer {key}", "Idempotency_Key": "the last export"}
     _, _, begun = web.ask("POST", "/v1/exports/orders?format=ndjson&held=false", **asked)
     come_to_rest()
-    _, _, shown = web.ask("GET", begun["links"]["self"], **asked)
-    tried = [tried_elsewhere(web, key, path) for path in shown["links"]["files"]]
+    _, _, export = web.ask("GET", begun["links"]["self"], **asked)
+    tried = [tried_elsewhere(web, key, path) for path in export["links"]["files"]]
     for one in tried:
         print(*one["errors"], sep="\n", end="")
     total, failed = (sum(one[word] for one in tried) for word in ("total", "failed"))
     in_book = Order.objects.filter(held=False).count()
-    return [*before, (shown["id"], shown["state"], in_book, total, failed)]
+    return [*before, (export["id"], export["state"], in_book, total, failed)]
 
 
 def tried_elsewhere(web: Web, key: str, path: str) -> dict[str, Any]:
@@ -39,6 +38,6 @@ def tried_elsewhere(web: Web, key: str, path: str) -> dict[str, Any]:
         "Content-Type": "application/x-ndjson",
         "Idempotency-Key": "k",
     }
-    _, _, said = web.raw("POST", "/v1/imports?quiet=true&dry_run=true", theirs, headers)
-    tried: dict[str, Any] = json.loads(said)
+    _, _, body = web.raw("POST", "/v1/imports?quiet=true&dry_run=true", theirs, headers)
+    tried: dict[str, Any] = json.loads(body)
     return tried

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 from orders.payments.provider import ChargeStatus
-from tests.doubles.stripe_book import lines_in, objects_in
+from tests.doubles.stripe_book import acts_in, objects_in
 from tests.promises.chaos.outside.journal import entries
 
 Rows = list[tuple[Any, ...]]
@@ -106,5 +106,5 @@ def provider_refunds(book: Path) -> Rows:
 
 def keys_in(book: Path) -> dict[str, str]:
     """The idempotency key that made each object, by the object's id."""
-    acts = [(line["answer"]["key"], line["objects"]) for line in lines_in(book) if "answer" in line]
+    acts = [(act["answer"]["key"], act["objects"]) for act in acts_in(book) if "answer" in act]
     return {made["id"]: key for key, objects in reversed(acts) for made in objects}

@@ -125,9 +125,9 @@ class Witness(threading.Thread):
         now, idle = time.monotonic(), self._idle
         self._idle = {}
         for worker, running, newest in connection.execute(AT_WORK).fetchall():
-            known, since = idle.get(worker, (newest, now))
+            newest_before, since = idle.get(worker, (newest, now))
             if running < PROCESSES:
-                self._idle[worker] = (newest, since if newest == known else now)
+                self._idle[worker] = (newest, since if newest == newest_before else now)
                 waited_s = min(due_s, now - self._idle[worker][1])
                 if waited_s > ALONE_LIMIT_S:
                     self.left_alone.append((worker, waited_s))

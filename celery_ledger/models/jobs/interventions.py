@@ -1,4 +1,4 @@
-"""What a person does to jobs: have them tried again, cancelled, put aside, begun now."""
+"""What a person does to jobs: retry, cancel, discard, run now (`operations.interventions`)."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
 
-class AskedQuerySet(models.QuerySet["Job"]):
+class InterventionsQuerySet(models.QuerySet["Job"]):
+    """How jobs are changed by a person."""
+
     @transaction.atomic
     def retry(self, *, by: str) -> list["Job"]:
-        """The dead and cancelled ones are due now, counted as new, their error kept. Returns them
-        as they were.
+        """Let the dead and cancelled jobs be due now, with their counts at 0 and their error kept;
+        return them as they were.
         """
-        jobs = self._take_in(*RETRYABLE)
+        jobs = self._locked_in(*RETRYABLE)
         ring_at = Now() + timedelta(seconds=ledger_settings.RING_GRACE_S)
         anew = {
             **waiting(Now()),
@@ -41,8 +43,8 @@ class AskedQuerySet(models.QuerySet["Job"]):
 
     @transaction.atomic
     def cancel(self, *, error: dict[str, Any]) -> list["Job"]:
-        """The waiting ones will not run. Returns them as they were."""
-        jobs = self._take_in(State.WAITING)
+        """Cancel the waiting jobs, with this error; return them as they were."""
+        jobs = self._locked_in(State.WAITING)
         called_off = {**ended(State.CANCELLED), **noted(End.CANCELLED, error)}
         called_off["in_line_since"] = None
         ids = [job.pk for job in jobs]
@@ -51,8 +53,8 @@ class AskedQuerySet(models.QuerySet["Job"]):
 
     @transaction.atomic
     def discard(self, *, note: dict[str, Any]) -> list["Job"]:
-        """The dead ones are put aside, their error kept. Returns them as they were."""
-        jobs = self._take_in(State.DEAD)
+        """Let the dead jobs be cancelled ones, with their error kept; return them as they were."""
+        jobs = self._locked_in(State.DEAD)
         aside = {"state": State.CANCELLED, "history": appended(End.DISCARDED, note)}
         ids = [job.pk for job in jobs]
         self.model.objects.filter(pk__in=ids, state=State.DEAD).update(**aside)
@@ -60,20 +62,23 @@ class AskedQuerySet(models.QuerySet["Job"]):
 
     @transaction.atomic
     def run_now(self, ids: Sequence[UUID], *, queue: str | None = None) -> list[UUID]:
-        """Those of these that wait for a later time, and for no limit, are due now, in that queue
-        if one is named; the clock rings. Returns which.
+        """Let those of these jobs that wait for a later time be due now, in this queue if one is
+        named; return their ids. Jobs that wait for a slot or a place, or are locked, are left.
+
+        Nothing is rung: the clock does it.
         """
-        free = {"slot_at": None, "in_line_since": None}
-        early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), **free)
-        held = list(
+        held_up_by_no_limit = {"slot_at": None, "in_line_since": None}
+        early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), **held_up_by_no_limit)
+        locked = list(
             early.select_for_update(skip_locked=True, no_key=True)
             .order_by("pk")
             .values_list("pk", flat=True)
         )
-        moved = {} if queue is None else {"queue": queue}
-        self.filter(pk__in=held).update(**waiting(Now()), **moved)
-        return held
+        other_queue = {} if queue is None else {"queue": queue}
+        self.filter(pk__in=locked).update(**waiting(Now()), **other_queue)
+        return locked
 
-    def _take_in(self, *states: State) -> list["Job"]:
+    def _locked_in(self, *states: State) -> list["Job"]:
+        """The jobs in these states, locked in pk order."""
         locked = self.filter(state__in=states).select_for_update(no_key=True)
         return list(locked.defer("args", "result").order_by("pk"))

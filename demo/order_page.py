@@ -1,6 +1,7 @@
 """The page on which a customer watches an order, and its receipt: HTTP, and the words for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_safe
 from demo.menu import CLIENT
 from demo.paying import card_form
 from notifications.models import Shop
-from orders.models import Order, State, may_be_withdrawn
+from orders.models import Order, State, is_withdrawn, may_be_withdrawn
 from orders.payments.paying import action_of
 from orders.states import UNMET, PaymentMethod, PaymentState
 from orders.way import way_of
@@ -179,6 +180,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "card_form": card_form(order),
         "belt": way_of(order),
         "parcels": order.fulfilments.filter(cancelled_at=None).order_by("pk"),
+        "withdrawn_from": _pieces(order, order.withdrawn_lines or []),
         "may_be_withdrawn": may_be_withdrawn(order),
         "email": masked(order.email),
         "paid_with": PAID_WITH[order.payment_method],
@@ -198,7 +200,7 @@ def _words(order: Order, *, at_the_counter: bool) -> tuple[Promise, Promise]:
 
 def _standing(order: Order) -> str:
     """Under which name the order's words stand in WORDS."""
-    if order.withdrawn_at:
+    if is_withdrawn(order):
         return "withdrawn"
     if order.state == State.CANCELLED:
         return order.reason if order.reason in UNMET and order.reason in WORDS else "cancelled"
@@ -218,6 +220,12 @@ def _payback(order: Order) -> str:
     word = payback(captured=order.captured, back=back, payment_state=order.payment_state)
     paid, back_ = (written(amount, order.currency) for amount in (order.captured, back))
     return str(PAYBACKS[word]) % {"paid": paid, "back": back_}
+
+
+def _pieces(order: Order, parts: Sequence[Mapping[str, Any]]) -> str:
+    """The units of these parts of its lines, in words."""
+    units = order.units_at(parts)
+    return ", ".join(f"{line.title} × {number}" for line, number in units)
 
 
 def _goes_to(address: Mapping[str, str | None]) -> str:

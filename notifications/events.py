@@ -33,7 +33,7 @@ KINDS = {
     "order.restocked": "goods were taken back, and no money moved",
     "order.completed": "nothing of it is left to send",
     "order.cancelled": "it ended without being sent",
-    "order.withdrawn": "its customer has withdrawn from the contract",
+    "order.withdrawn": "its customer has withdrawn from the contract or from a part of it",
     "order.return_announced": "goods are to come back",
     "order.return_received": "they came back, with the refund that they bring",
     "order.return_cancelled": "they do not come back",

@@ -51,11 +51,24 @@ class Links(TypedDict):
 
 
 @exactly
+class Units(TypedDict):
+    position: int
+    sku: str
+    quantity: int
+
+
+@exactly
 class Withdrawal(TypedDict):
-    """Its customer has withdrawn from the contract, on their page."""
+    """Its customer has withdrawn from the contract or from a part of it, on their page: the newest
+    time.
+    """
 
     at: Moment
     name: Annotated[str | None, Field(description="by which they did, if they gave one")]
+    lines: Annotated[
+        list[Units] | None,
+        Field(description="units that they withdrew from; null: all that were left"),
+    ]
 
 
 @exactly
@@ -164,13 +177,6 @@ class Payment(TypedDict):
         Action | None, Field(description="what the customer has to do, while that is so")
     ]
     attempts: list[Attempt]
-
-
-@exactly
-class Units(TypedDict):
-    position: int
-    sku: str
-    quantity: int
 
 
 @exactly

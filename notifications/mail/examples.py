@@ -23,6 +23,7 @@ LINE = {
 TEA = LINE | {"sku": "RYOKUCHA", "quantity": 1, "unit_price": 400, "tax": 40}
 UNPAID = {"state": "reserved", "captured": 0, "payment_state": "failed", "expires_at": AT}
 SENT = [{"position": 0, "sku": "SAKE-NIGIRI", "quantity": 2}]
+WITHDRAWN = [*SENT, {"position": 1, "sku": "RYOKUCHA", "quantity": 1}]
 REFUND = {"amount": 440, "currency": "JPY", "state": "succeeded", "reason": "requested"}
 RETURN = {
     "state": "received",
@@ -110,7 +111,10 @@ HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "order.return_announced": ({}, {"return": RETURN}),
     "order.return_received": ({}, {"return": RETURN}),
     "order.return_cancelled": ({}, {"return": RETURN}),
-    "order.withdrawn": ({"withdrawal": {"at": AT, "name": "佐藤 花"}, "refund_pending": 1300}, {}),
+    "order.withdrawn": (
+        {"withdrawal": {"at": AT, "name": "佐藤 花", "lines": WITHDRAWN}, "refund_pending": 1300},
+        {},
+    ),
     "report.daily": ({}, {"report": REPORT}),
     "deliveries.failing": ({}, {"troubles": [TROUBLE], "more": 2, **MATTERS}),
     "endpoint.failing": ({}, {"endpoint": ENDPOINT}),

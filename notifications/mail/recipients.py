@@ -1,5 +1,6 @@
 """Whom a mail of an event goes to."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from celery_ledger import context
@@ -9,6 +10,7 @@ from notifications.models import Event
 # The reasons of a hold of which the customer is mailed: they can help, or will wonder. Of others,
 # the machine's or in the staff's own words, nobody is.
 HOLDS_TOLD = ("address_unclear", "delayed")
+WITHDRAWN = "withdrawn"  # the reason of what a withdrawal brings about
 ABOUT = {  # the member of the event's data that its mail needs beside the order
     "order.fulfilled": "fulfilment",
     "order.fulfilment_cancelled": "fulfilment",
@@ -38,8 +40,8 @@ def _concerns(kind: str, data: dict[str, Any]) -> bool:
     order = data.get("order", {})
     match kind:
         case "order.completed":  # the last parcel's mail says it, but not what was cancelled
-            return bool(order.get("reason")) and not order.get("withdrawal")
-        case "order.cancelled" | "order.return_announced" if order.get("withdrawal"):
+            return bool(order.get("reason")) and not _is_of_withdrawal(data)
+        case "order.cancelled" | "order.return_announced" if _is_of_withdrawal(data):
             return False  # its receipt says so too
         case "order.held":
             return order.get("hold_reason") in HOLDS_TOLD
@@ -48,3 +50,10 @@ def _concerns(kind: str, data: dict[str, Any]) -> bool:
         case "order.payment_failed":  # while another card may be tried
             return order.get("state") == "reserved" and not order.get("held")
     return kind not in ABOUT or ABOUT[kind] in data
+
+
+def _is_of_withdrawal(data: Mapping[str, Any]) -> bool:
+    """The end of an order, or a return, that its customer's withdrawal has brought about."""
+    order = data.get("order", {})
+    about = data.get("return", order)
+    return bool(order.get("withdrawal")) and about.get("reason") == WITHDRAWN

@@ -17,7 +17,13 @@ from orders.models.refund import Asked, Refund
 from orders.models.remark import Remark
 from orders.models.stocked.movement import StockMovement
 from orders.models.stocked.stock import Stock
-from orders.models.withdrawal import may_be_withdrawn, withdraw
+from orders.models.withdrawal import (
+    is_withdrawn,
+    may_be_withdrawn,
+    may_be_withdrawn_in_part,
+    withdraw,
+    withdrawable,
+)
 from orders.payments.models import PaymentOperation
 from orders.payments.provider_event import ProviderEvent
 from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
@@ -56,7 +62,10 @@ __all__ = [
     "State",
     "Stock",
     "StockMovement",
+    "is_withdrawn",
     "may_be_withdrawn",
+    "may_be_withdrawn_in_part",
     "named",
     "withdraw",
+    "withdrawable",
 ]

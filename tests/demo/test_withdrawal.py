@@ -1,7 +1,6 @@
 """A customer withdraws from the contract on the order's page: two steps, no reason, once."""
 
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,67 +11,22 @@ from django.utils import timezone
 
 from celery_ledger.testing import work_off
 from notifications.events import timeline
-from notifications.mail.message import render
-from notifications.models import Delivery, Event, Shop
-from orders.audit import MONEY, STOCK, broken
-from orders.models import Fulfilment, Order, OrderLine, Return
+from orders.models import Fulfilment, Order, Return
 from tests.demo.pages import Placed, status_page, text
+from tests.demo.withdrawing import (
+    BUTTON,
+    ENGLISH,
+    Bought,
+    kinds,
+    mails,
+    now,
+    receipt,
+    units,
+    withdrawn,
+)
 from tests.postgres.hands import in_threads
 
-pytestmark = pytest.mark.django_db(transaction=True)
-BUTTON = "Withdraw from contract here"
-ENGLISH = re.compile("(?!lmon nigiri)[a-z]{4} [a-z]{3}")
-Bought = Callable[..., Order]
-
-
-@pytest.fixture(autouse=True)
-def within_two_weeks(settings: Any) -> None:
-    settings.SHOP = {**settings.SHOP, "withdrawal_days": 14}
-
-
-@pytest.fixture
-def bought(placed: Placed) -> Bought:
-    """A confirmed order of two salmon nigiri, so many of which are sent."""
-
-    def buy(*, sent: int = 0, **typed: Any) -> Order:
-        order = placed(**typed)
-        work_off()
-        if sent:
-            with transaction.atomic():
-                order = Order.objects.locked(order.pk)
-                Fulfilment.objects.ship(order, [(order.own_lines[0], sent)])
-        return now(order)
-
-    return buy
-
-
-def now(order: Order) -> Order:
-    assert [*broken(STOCK, limit=9), *broken(MONEY, limit=9)] == []
-    return Order.objects.get(pk=order.pk)
-
-
-def withdrawn(visitor: HttpClient, order: Order, **typed: str) -> Any:
-    answer = visitor.post(f"/o/{order.public_token}/withdraw/", typed)
-    work_off()
-    return answer
-
-
-def kinds(order: Order) -> list[str]:
-    return [event.kind.removeprefix("order.") for event in timeline(order.pk)]
-
-
-def units(order: Order) -> tuple[int, int, int]:
-    line = OrderLine.objects.get(order=order)
-    return line.fulfilled, line.withdrawn, line.announced
-
-
-def mails(order: Order) -> list[str]:
-    """The kinds of events that were mailed, without those before the withdrawal."""
-    deliveries = Delivery.objects.filter(event__subject=order.pk, channel="mail").order_by("pk")
-    mailed = [delivery.event.kind.removeprefix("order.") for delivery in deliveries]
-    return [kind for kind in mailed if kind not in ("received", "confirmed", "fulfilled")]
-
-
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("within_two_weeks")]
 # --- the way there --------------------------------------------------------------------------------
 
 
@@ -223,7 +177,8 @@ def test_a_withdrawal_is_shown_to_the_shop(visitor: HttpClient, bought: Bought) 
     withdrawn(visitor, order, name=" 花 ")
     withdrawal, withdrawn_at = now(order).snapshot()["withdrawal"], now(order).withdrawn_at
     assert withdrawn_at
-    assert withdrawal == {"at": withdrawn_at.isoformat(), "name": "花"}
+    lines = [{"position": 0, "sku": "SAKE-NIGIRI", "quantity": 2}]
+    assert withdrawal == {"at": withdrawn_at.isoformat(), "name": "花", "lines": lines}
     assert timeline(order.pk).get(kind="order.withdrawn").data["order"]["withdrawal"] == withdrawal
 
 
@@ -296,11 +251,6 @@ def test_eight_clicks_in_one_moment_withdraw_once(visitor: HttpClient, bought: B
 
 
 # --- the receipt ----------------------------------------------------------------------------------
-
-
-def receipt(order: Order) -> tuple[str, str]:
-    event = Event.objects.get(subject=order.pk, kind="order.withdrawn")
-    return render(event, Shop.objects.of(order.client_id))[:2]
 
 
 def test_the_receipt_says_what_was_declared_and_when(visitor: HttpClient, bought: Bought) -> None:

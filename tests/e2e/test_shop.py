@@ -138,3 +138,18 @@ def test_a_customer_withdraws_in_two_clicks(visit: Visit, javascript: bool) -> N
     page.wait_for_url(re.compile(r"/o/[\w-]+/$"))
     assert headline(page) == "You have withdrawn from the contract"
     assert page.get_by_role("link", name="Withdraw from contract here").count() == 0
+
+
+def test_a_customer_withdraws_from_one_piece_by_keyboard(visit: Visit) -> None:
+    page = visit(**PHONE).new_page()
+    order(page)
+    expect(page.locator(".headline")).to_have_text("Confirmed and paid", timeout=SLOW_MS)
+    page.get_by_role("link", name="Withdraw from contract here").click()
+    page.get_by_label("Tuna nigiri").fill("0")
+    page.get_by_label("Salmon nigiri").fill("1")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/o/[\w-]+/$"))
+    expect(page.get_by_text("You have withdrawn from Salmon nigiri × 1.")).to_be_visible()
+    assert headline(page) == "Confirmed and paid"
+    assert page.get_by_role("link", name="Withdraw from contract here").count() == 1

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,17 @@ def minute(at: str) -> str:
 def withdrawn(order: Mapping[str, Any]) -> int:
     """{{ order|withdrawn }}: units that will not be sent."""
     return sum(line["withdrawn"] for line in order["lines"])
+
+
+@register.filter
+def is_withdrawn_in_part(order: Mapping[str, Any]) -> bool:
+    """{{ order|is_withdrawn_in_part }}: its newest withdrawal is of fewer units than it has."""
+    units = order["withdrawal"].get("lines") or order["lines"]
+    return _pieces(units) < _pieces(order["lines"])
+
+
+def _pieces(units: Sequence[Mapping[str, Any]]) -> int:
+    return sum(part["quantity"] for part in units)
 
 
 @register.filter

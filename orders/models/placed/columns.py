@@ -58,6 +58,8 @@ class Columns(Particulars):
     payment_attempts = models.SmallIntegerField(default=1, db_default=1)  # cards that may be tried
     withdrawn_at = models.DateTimeField(null=True)  # its customer withdrew from the contract
     withdrawn_by = models.TextField(default="", db_default="")  # by this name, if they gave one
+    # [{"position", "sku", "quantity"}]: of what, the last time; null of withdrawals from before
+    withdrawn_lines = models.JSONField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Written())
     expires_at = models.DateTimeField(null=True)

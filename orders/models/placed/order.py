@@ -150,11 +150,13 @@ class Order(Columns):
             take_back(self, self.open_units)
         return Refund.objects.write_down(self, Asked(), reason=reason) if self.refundable else None
 
-    def note_refund(self, refund: Refund) -> None:
-        """Record a refund that was written down. With nothing left to send, the order ends."""
+    def note_refund(self, refund: Refund, *, reason: str = "refunded") -> None:
+        """Record a refund that was written down. With nothing left to send, the order ends, for
+        that reason.
+        """
         event = "order.refund_pending" if refund.amount else "order.restocked"
         self.record(event, {"refund": refund.snapshot()})
-        self._end_when_nothing_is_open("refunded")
+        self._end_when_nothing_is_open(reason)
 
     def hold(self, reason: str, *, anew: bool = False) -> None:
         """Put it on hold, with the reason: it is neither charged, sent nor expired meanwhile.

@@ -296,6 +296,8 @@ def test_a_parcel_without_a_carrier_or_with_an_address_for_a_number() -> None:
 
 
 HELD, FREE = {"held": True, "state": "reserved"}, {"state": "reserved"}
+WITHDRAWN: dict[str, Any] = {"withdrawal": {"at": "", "name": None, "lines": []}}  # before
+BY_WITHDRAWAL = {**WITHDRAWN, "reason": "withdrawn"}
 
 
 @pytest.mark.parametrize(
@@ -311,10 +313,11 @@ HELD, FREE = {"held": True, "state": "reserved"}, {"state": "reserved"}
         ("order.payment_failed", {"state": "cancelled"}, {}, False),
         ("order.payment_failed", {"held": True}, {}, False),
         ("order.completed", {"reason": None}, {}, False),
-        ("order.completed", {"withdrawal": {"at": "", "name": None}}, {}, False),
-        ("order.cancelled", {"withdrawal": {"at": "", "name": None}}, {}, False),
-        ("order.return_announced", {"withdrawal": {"at": "", "name": None}}, {}, False),
-        ("order.return_received", {"withdrawal": {"at": "", "name": None}}, {}, True),
+        *((kind, BY_WITHDRAWAL, {}, False) for kind in ("order.completed", "order.cancelled")),
+        *((kind, WITHDRAWN, {}, True) for kind in ("order.completed", "order.cancelled")),
+        ("order.return_announced", WITHDRAWN, {"return": {"reason": "withdrawn"}}, False),
+        ("order.return_announced", WITHDRAWN, {"return": {"reason": "too small"}}, True),
+        ("order.return_received", WITHDRAWN, {"return": {"reason": "withdrawn"}}, True),
         ("order.fulfilled", {"email": None}, {}, False),  # forgotten
         *((kind, {}, {}, False) for kind in ("order.updated", "order.reserved", "order.paid")),
     ],

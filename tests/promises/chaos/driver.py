@@ -236,6 +236,7 @@ class Run:
             "asked": list(self.crowd.asked),
             "told": list(self.crowd.answers),
             "told_of_regret": list(self.crowd.told_of_regrets),
+            "withdrew_from_one": self.crowd.withdrew_from_one,
             "forgotten": self.crowd.forgotten,
             "promised": list(self.promised),
             "seen_job": list(self.witness.finished.items()),

@@ -54,9 +54,13 @@ class Crowd:
         ]
 
     @property
+    def withdrew_from_one(self) -> list[tuple[str]]:
+        return [(key,) for who in self.customers for key in who.from_one]
+
+    @property
     def verbs(self) -> dict[str, int]:
         """How often what was done."""
-        words = ("by_page", "served", "forgotten", "paid_later", "exports")
+        words = ("by_page", "from_one", "served", "forgotten", "paid_later", "exports")
         return {word: sum(len(getattr(who, word)) for who in self.customers) for word in words}
 
     def insist(self) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from tests.promises.processes import Web
 # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
 REGRETS = 0.25
 BY_PAGE = 0.4  # of those that regret it, withdraw on the order's page
+FROM_ONE = 0.5  # of those that are paid and have more units, withdraw from one of them there
 SERVED = 0.2  # paid orders of others that are sent wholly, and of which a unit comes back
 FORGOTTEN = 0.5  # of those, want to be forgotten
 EXPORTS = 0.1  # as often as somebody orders
@@ -40,6 +41,7 @@ class Customer(threading.Thread):
         self.regrets: dict[str, str] = {}  # key, order
         self.regret_answers: list[tuple[str, int]] = []
         self.by_page: set[str] = set()  # keys of those that are regretted there
+        self.from_one: dict[str, str] = {}  # key, order
         self.served: list[str] = []  # orders
         self.forgotten: list[str] = []  # keys
         self.paid_later: set[str] = set()  # keys
@@ -72,7 +74,11 @@ class Customer(threading.Thread):
         unheard = [key for key in self.wishes if key not in self._answered]
         heard = sorted(self._answered.keys() - self.forgotten)  # who is forgotten is told otherwise
         again = unheard + self.dice.sample(heard, min(REPLAYS, len(heard)))
-        return [*self._refused(self.order, again), *self._refused(self.cancel, self.regrets)]
+        return [
+            *self._refused(self.order, again),
+            *self._refused(self.cancel, self.regrets),
+            *self._refused(self.withdraw_from_one, self.from_one),
+        ]
 
     def insist_at_rest(self) -> list[str]:
         """Whoever has not paid does so now, unless a person looks at it. What is sent comes back,
@@ -120,7 +126,7 @@ class Customer(threading.Thread):
 
     def cancel(self, key: str) -> bool:
         if key in self.by_page:
-            return self._withdraw(key)
+            return self._withdraw(key, self.regrets[key])
         if (
             heard := self._ask(
                 "POST", f"/v1/orders/{self.regrets[key]}/cancel", {"reason": "regretted"}
@@ -130,25 +136,29 @@ class Customer(threading.Thread):
         self.regret_answers.append((key, heard[0]))
         return heard[0] == 202
 
-    def _withdraw(self, key: str) -> bool:
+    def withdraw_from_one(self, key: str) -> bool:
+        """What was chosen of the page as it was first is sent again until it is answered."""
+        return self._withdraw(key, self.from_one[key], line_0="1", seen=f"0:{self._units(key)}")
+
+    def _withdraw(self, key: str, order: str, **chosen: str) -> bool:
         """The statement is read, and confirmed; a second time it leads to the order's page."""
-        _, order = self._ask("GET", f"/v1/orders/{self.regrets[key]}") or (0, {})
-        if "links" not in order:
+        _, found = self._ask("GET", f"/v1/orders/{order}") or (0, {})
+        if "links" not in found:
             return False
         try:
-            status = self._confirm(f"{order['links']['status_page']}withdraw/")
+            status = self._confirm(f"{found['links']['status_page']}withdraw/", chosen)
         except (OSError, HTTPException):
             return False
         self.regret_answers.append((key, 202 if status == 303 else status))
         return status == 303
 
-    def _confirm(self, page: str) -> int:
+    def _confirm(self, page: str, chosen: Mapping[str, str]) -> int:
         """The status of the confirmation, which has the statement's token."""
         status, answer, html = self.web.raw("GET", page, None, {})
         token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', html)
         if token is None:
             return status
-        form = {"csrfmiddlewaretoken": token[1].decode(), "name": "Hana"}
+        form = {"csrfmiddlewaretoken": token[1].decode(), "name": "Hana", **chosen}
         cookie = (answer.headers["Set-Cookie"] or "").partition(";")[0]
         headers = {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
         return self.web.raw("POST", page, urlencode(form), headers)[0]
@@ -212,7 +222,9 @@ class Customer(threading.Thread):
         mine = {
             order: key
             for key, status, order, _ in self.answers
-            if status == 202 and key not in self.regrets and order not in self.served
+            if status == 202
+            and key not in self.regrets.keys() | self.from_one.keys()
+            and order not in self.served
         }
         if paid:
             _, listed = self._ask("GET", "/v1/orders?state=confirmed&limit=100") or (0, {})
@@ -221,17 +233,25 @@ class Customer(threading.Thread):
         return mine
 
     def _regret(self, *, paid: bool) -> None:
-        """The newest order, or the newest that is paid; what comes of it is asked for again in the
-        end.
+        """The newest order, or the newest that is paid, or a unit of that; what comes of it is
+        asked for again in the end.
         """
         if mine := self._mine(paid=paid):
             order = max(mine)  # ids go up with time
-            self.regrets[mine[order]] = order
+            key, has_more = mine[order], paid and self._units(mine[order]) > 1
+            if has_more and self.dice.random() < FROM_ONE:
+                self.from_one[key] = order
+                self.withdraw_from_one(key)
+                return
+            self.regrets[key] = order
             if self.dice.random() < BY_PAGE:
-                self.by_page.add(mine[order])
-            if paid and self.wishes[mine[order]]["lines"][0]["quantity"] > 1:
+                self.by_page.add(key)
+            if has_more:
                 self._get_one(order)
-            self.cancel(mine[order])
+            self.cancel(key)
+
+    def _units(self, key: str) -> int:
+        return int(self.wishes[key]["lines"][0]["quantity"])
 
     def _get_one(self, order: str) -> None:
         """The shop has sent one unit, half of the times: what is cancelled then is the rest."""

@@ -140,6 +140,11 @@ SHOP = {
          WHERE NOT o.held
            AND (o.state = 'cancelled' OR o.reason IN ('regretted', 'withdrawn'))
                <> (a.regretted OR a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
+    "I2 who withdrew from one unit has withdrawn from one": """
+        SELECT o.number, l.withdrawn, l.announced FROM withdrew_from_one one
+          JOIN orders_order o ON o.external_id = one.key
+          JOIN orders_orderline l ON l.order_id = o.id
+         WHERE l.withdrawn <> 1 OR l.announced <> 0 OR o.state <> 'confirmed'""",
     "I12 same key, same answer, one order": """
         SELECT key, count(DISTINCT order_id), count(DISTINCT digest) FROM told
          WHERE status = 202 GROUP BY 1
@@ -196,7 +201,8 @@ TELLING = {
                UNION ALL SELECT 'mail', e.data -> 'order' ->> 'email'
                 WHERE e.kind IN ('order.received', 'order.confirmed', 'order.withdrawn',
                                  'order.fulfilled', 'order.refunded', 'order.return_received')
-                   OR (e.data #>> '{order,withdrawal}' IS NULL
+                   OR ((e.data #>> '{order,withdrawal}' IS NULL
+                        OR e.data #>> '{order,reason}' <> 'withdrawn')
                        AND (e.kind = 'order.cancelled'
                             OR e.kind = 'order.completed'
                                AND e.data #>> '{order,reason}' IS NOT NULL))) want

@@ -28,6 +28,7 @@ TABLES = {
     "asked": "key text, total bigint, token text, regretted bool",  # by the customers
     "told": "key text, status int, order_id text, digest text",  # to the customers
     "told_of_regret": "key text, status int",
+    "withdrew_from_one": "key text",  # of the units of an order
     "forgotten": "said text",  # by whoever wants to be forgotten
     # what became of it; and of its files, when others took them in
     "exported": "export text, state text, orders int, total int, failed int",

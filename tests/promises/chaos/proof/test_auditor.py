@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from celery_ledger.testing import work_off
 from notifications.models import Endpoint, Event
 from orders.inputs.order import OrderInput
-from orders.models import Client, Fulfilment, Order, Stock
+from orders.models import Client, Fulfilment, Order, Stock, withdraw
 from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
 from orders.tasks import give_back, place
 from tests.doubles.edges import Postbox, WebhookSink
@@ -28,8 +28,8 @@ from tests.promises.chaos.proof.evidence import TABLES, Evidence, provider_book,
 from tests.promises.chaos.tasks import TABLE, tally
 
 pytestmark = pytest.mark.django_db
-TOKENS = ("tok_ok", "tok_declined", "tok_webhook_never", "tok_ok", "tok_ok")
-REGRETTED, SENT_IN_PART = "c-3", "c-4"
+TOKENS = ("tok_ok", "tok_declined", "tok_webhook_never", "tok_ok", "tok_ok", "tok_ok")
+REGRETTED, SENT_IN_PART, WITHDRAWN_FROM = "c-3", "c-4", "c-5"
 Plant = Callable[[Evidence], Any]
 
 
@@ -59,7 +59,8 @@ def honest(
         "asked": [asked(key, body) for key, body in bodies.items()],
         "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
         "forgotten": [("taro@example.com",)],
-        "exported": [("e", "done", 5, 5, 0)],
+        "withdrew_from_one": [(WITHDRAWN_FROM,)],
+        "exported": [("e", "done", 6, 6, 0)],
         "told_of_regret": [(REGRETTED, 202), (SENT_IN_PART, 202)],
         "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
         "seen_job": rows("SELECT id::text, md5(job::text) FROM celery_ledger_job job"),
@@ -67,7 +68,9 @@ def honest(
 
 
 def work_off_with_regrets(orders: dict[str, Order]) -> None:
-    """And three tallies. One is cancelled whole, one when a part of it is sent."""
+    """And three tallies. One is cancelled whole, one when a part of it is sent, and from one unit
+    of a third its customer withdraws.
+    """
     for number in range(3):
         tally.delay(number)
     work_off(ahead=timedelta(days=1))
@@ -76,6 +79,8 @@ def work_off_with_regrets(orders: dict[str, Order]) -> None:
         Fulfilment.objects.ship(part, [(part.own_lines[0], 1)])
         for order in (Order.objects.locked(orders[REGRETTED].pk), part):
             give_back(order.cancel("regretted"))
+        other = Order.objects.locked(orders[WITHDRAWN_FROM].pk)
+        give_back(withdraw(other, [(other.own_lines[0], 1)]))
     work_off(ahead=timedelta(days=1))
 
 
@@ -305,6 +310,7 @@ PLANTED: dict[str, Plant] = {
     "I10 every order ended as its card says, or as its customer": all_of(
         removed("asked"), added("asked", "c-0", 660, "tok_ok", True)
     ),
+    "I2 who withdrew from one unit has withdrawn from one": added("withdrew_from_one", "c-0"),
     "I12 same key, same answer, one order": repeated("told", digest="another"),
     "I12 no order that nobody asked for": removed("asked"),
     "an answer is 202, or says to come again": added("told", "c-0", 500, "", ""),

@@ -6,6 +6,7 @@ from itertools import batched
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from notifications.models import Shop
@@ -93,8 +94,10 @@ class Book:
         skus = {line.sku for order_input in inputs for line in order_input.lines}
         self._skus = set(Stock.objects.there().filter(sku__in=skus).values_list("sku", flat=True))
         names = {order_input.external_id for order_input in inputs}
-        firsts = Order.objects.of(client).filter(external_id__in=names).prefetch_related("lines")
-        self._first_of = {order.external_id: order for order in firsts}
+        named = Q(external_id__in=names) | Q(external_id=None, number__in=names)
+        firsts = Order.objects.of(client).filter(named).prefetch_related("lines")
+        self._first_of = {order.external_id: order for order in firsts if order.external_id}
+        self._nameless = {order.number: order for order in firsts if order.external_id is None}
         numbers = {order_input.number for order_input in inputs if order_input.number}
         self._numbers = set(
             Order.objects.filter(number__in=numbers).values_list("number", flat=True)
@@ -102,10 +105,18 @@ class Book:
 
     def objections(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
         """Pairs of JSON pointer and message."""
-        first = self._first_of.get(order_input.external_id)
+        first = self._first(order_input)
         if first is None or (first.is_unmet and not order_input.was_unmet):
             return self._objections_to_new(order_input)
         return [] if is_same(first, order_input) else [BELONGS_TO_ANOTHER]
+
+    def _first(self, order_input: OrderOfFile) -> Order | None:
+        """The earlier order that is called so; by its number alone if the file has it as a number
+        too, as an export has an order without an external_id.
+        """
+        number = order_input.number or ""
+        nameless = self._nameless.get(number) if number == order_input.external_id else None
+        return self._first_of.get(order_input.external_id or "") or nameless
 
     def _objections_to_new(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
         skus = set(self._skus)

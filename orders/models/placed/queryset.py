@@ -119,7 +119,10 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def _refuse_if_taken(self, order: "Order") -> None:
         if order.external_id is None:
             return
-        first = self.filter(client_id=order.client_id, external_id=order.external_id).first()
+        names = Q(external_id=order.external_id)
+        if order.number == order.external_id:  # as an export has an order without an external_id
+            names |= Q(external_id=None, number=order.number)
+        first = self.filter(names, client_id=order.client_id).first()
         if first is not None:
             raise Refused(
                 "external-id-taken",

@@ -150,6 +150,19 @@ def test_what_is_exported_makes_the_same_books_in_an_empty_shop(
     assert books() == before
 
 
+@pytest.mark.parametrize("form", ["csv", pytest.param("ndjson", marks=pytest.mark.soak)])
+@pytest.mark.usefixtures("a_day")
+def test_what_is_exported_changes_nothing_where_it_came_from(api: Api, form: str) -> None:
+    before, [file] = books(), exported(api, f"?format={form}")
+    headers = {"Idempotency-Key": "trial"}
+    trial = api.post("/v1/imports?quiet=true&dry_run=true", file, TYPES[form], headers=headers)
+    assert (trial.json()["ok"], trial.json()["errors"]) == (13, [])
+    result = imported(api, file, form)
+    assert (result["total"], result["became"]["refused"]) == (13, 0)
+    assert exported(api, f"?format={form}", key="export-2") == [file]
+    assert books() == before
+
+
 def test_every_query_of_a_list_narrows_an_export(api: Api, stock: Any, order_body: Body) -> None:
     stock()
     for index in range(3):

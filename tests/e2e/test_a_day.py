@@ -120,12 +120,17 @@ def see_the_figures(page: Page) -> None:
 
 
 def look_at_an_import(page: Page, file: Path) -> None:
-    """An empty shop would take these orders; here they stand already."""
+    """They stand here already, and would stay as they are; in another currency they are refused."""
     open_at(page, "Files", "Import a file…")
     page.locator("select[name=client]").select_option(label=CLIENT)
     page.locator("input[type=file]").set_input_files(file)
-    page.get_by_role("button", name="See what it would do").click()
+    look = page.get_by_role("button", name="See what it would do")
+    look.click()
     outcome = page.locator("#outcome")
+    expect(outcome).to_contain_text("Import these 3 orders", timeout=SLOW_MS)
+    file.write_text(file.read_text().replace("JPY", "EUR"))
+    page.locator("input[type=file]").set_input_files(file)
+    look.click()
     expect(outcome).to_contain_text("belongs to an earlier, other order", timeout=SLOW_MS)
     expect(outcome.locator("tr", has_text="hana")).to_have_count(1)
 

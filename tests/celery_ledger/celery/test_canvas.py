@@ -96,8 +96,8 @@ def test_a_dead_part_kills_the_body_once_and_calls_its_errback() -> None:
 @pytest.mark.parametrize("last", [boom.s("a"), add.s(2, 2)], ids=["dead part", "done part"])
 def test_a_link_error_of_a_call_is_called_once_though_the_body_is_a_chord(last: Any) -> None:
     body = chord([tasks.add_all.s(1), boom.si("b")], total.s())
-    told = tasks.note.si("told")
-    chord([add.s(1, 1), last], body).apply_async(link_error=told)
+    errback = tasks.note.si("told")
+    chord([add.s(1, 1), last], body).apply_async(link_error=errback)
     work_off()
     assert [row.name for row in Note.objects.all()] == ["told"]
 

@@ -216,7 +216,11 @@ def _of_the_row(claim: Claim, bell: dict[str, Any]) -> dict[str, Any]:
     envelope = claim.envelope
     return {
         "correlation_id": str(claim.id),
-        "delivery_info": {**(bell.get("delivery_info") or {}), "priority": claim.priority},
+        "delivery_info": {
+            **(bell.get("delivery_info") or {}),
+            "priority": claim.priority,
+            "redelivered": claim.attempts - claim.retries > 1,  # it began before, and came back
+        },
         **{name: value for name, value in envelope["headers"].items() if value is not None},
         "ignore_result": envelope["headers"]["ignore_result"],  # a bell has one of its own
         "retries": claim.retries,

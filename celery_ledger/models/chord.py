@@ -13,6 +13,7 @@ from celery.app.task import Context
 from celery.canvas import Signature, maybe_signature
 from celery.canvas import chord as chord_signature
 from celery.exceptions import ChordError
+from celery.utils.functional import maybe_list
 from django.db import models, transaction
 from django.db.models.functions import Now
 
@@ -73,9 +74,7 @@ class Chord(models.Model):
         self._kill_body(app, failure)
 
     def _kill_body(self, app: Celery, failure: Exception) -> None:
-        body = maybe_signature(self.body, app=app)
-        while isinstance(body, chord_signature):
-            body = body.body
+        body = _innermost(maybe_signature(self.body, app=app))
         members = getattr(body, "tasks", ())
         if body.id and not members:  # Celery's own report would not name the task of a single body
             app.backend.store_result(body.id, failure, states.FAILURE, request=body)
@@ -108,6 +107,18 @@ class Chord(models.Model):
         self.fired = True
         self.save(update_fields=["fired"])
         self.parts.all().delete()
+
+
+def _innermost(body: Signature) -> Signature:
+    """The body's body, if that is a chord, and so on; with the errbacks that those chords have as
+    an option of their own, as Celery leaves them in `apply_async(link_error=…)`.
+    """
+    while isinstance(body, chord_signature):
+        errbacks = maybe_list(body.options.get("link_error")) or ()
+        body = body.body
+        for errback in errbacks:
+            body.append_to_list_option("link_error", errback)
+    return body
 
 
 class ChordPart(models.Model):

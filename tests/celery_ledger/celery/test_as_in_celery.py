@@ -217,6 +217,22 @@ def test_a_job_that_is_rejected_to_be_delivered_again_is_tried_again(define: Def
     assert outcome_of(define(body)).result == "now"
 
 
+def test_a_job_knows_whether_it_is_delivered_again_after_a_reject_and_not_after_a_retry(
+    define: Define,
+) -> None:
+    seen: list[bool] = []
+
+    def body(self: Task) -> None:
+        seen.append(self.request.delivery_info["redelivered"])
+        if len(seen) == 1:
+            raise self.retry(countdown=0)
+        if len(seen) == 2:
+            raise Reject("not now", requeue=True)
+
+    assert outcome_of(define(body, bind=True, max_retries=1)).state == "SUCCESS"
+    assert seen == [False, False, True]
+
+
 def test_a_job_that_rejects_for_ever_is_dead_in_the_end(define: Define) -> None:
     def body() -> None:
         raise Reject("never", requeue=True)

@@ -93,6 +93,15 @@ def test_a_dead_part_kills_the_body_once_and_calls_its_errback() -> None:
     assert Job.objects.get(pk=result.id).state == "dead"
 
 
+@pytest.mark.parametrize("last", [boom.s("a"), add.s(2, 2)], ids=["dead part", "done part"])
+def test_a_link_error_of_a_call_is_called_once_though_the_body_is_a_chord(last: Any) -> None:
+    body = chord([tasks.add_all.s(1), boom.si("b")], total.s())
+    errback = tasks.note.si("told")
+    chord([add.s(1, 1), last], body).apply_async(link_error=errback)
+    work_off()
+    assert [row.name for row in Note.objects.all()] == ["told"]
+
+
 def test_a_body_whose_arguments_no_row_can_hold_is_dead_and_its_parts_are_done(
     settings: Any,
 ) -> None:

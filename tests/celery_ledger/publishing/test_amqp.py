@@ -227,3 +227,12 @@ def test_a_job_is_due_by_the_clock_of_postgres(monkeypatch: pytest.MonkeyPatch) 
     tasks.add.delay(1, 1)
     monkeypatch.undo()
     assert Job.objects.get().due_at <= timezone.now()
+
+
+def test_a_call_is_written_also_with_the_first_protocol_of_celery_in_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(current_app.conf, "task_protocol", 1)
+    current_app.amqp.__dict__.pop("create_task_message", None)  # Celery keeps its own
+    result = tasks.add.delay(1, 2)
+    assert [(str(job.pk), job.args) for job in Job.objects.all()] == [(result.id, [[1, 2], {}])]

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
+from tests.machine.own_broker import OwnBroker
 from tests.model.world import Bug
 from tests.rooms import CHECKOUT
 
@@ -525,7 +526,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
-    """Its own database, kept from run to run and dropped with the tests of this one."""
+    """Its own database, kept from run to run and dropped with the tests of this one; and its own
+    broker, which nobody empties who plants other bugs at the same time.
+    """
     database = connection.settings_dict
     name = f"planted_{database['NAME']}"
     credentials = ":".join(quote(str(database[part]), safe="") for part in ("USER", "PASSWORD"))
@@ -533,7 +536,9 @@ def environment() -> Iterator[dict[str, str]]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")
     }
-    yield {**inherited, "DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    own = {"DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    with OwnBroker() as broker:
+        yield {**inherited, **own, "REDIS_URL": broker.url}
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # a slow disk
         cursor.execute(f'DROP DATABASE IF EXISTS "test_{name}"')

@@ -48,7 +48,10 @@ STRANGER: dict[str, Any] = {
     "metadata": {},
     "tags": [],
 }
-SECRETS = ("hana", "sato", "90 1234", "jinnan", "kunde-17")
+SECRETS = (  # longer than what a random token may spell by chance
+    *("hana@example", "hana sato", "sato inc", "satos", "hana rings", "hanas"),
+    *("90 1234", "jinnan", "kunde-17"),
+)
 
 
 @pytest.fixture

@@ -33,6 +33,17 @@ def steal(job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(token=uuid4())
 
 
+def let_the_job_be_stolen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the body of `note`, just before its effect."""
+    create = Note.objects.create
+
+    def create_too_late(**named: Any) -> Note:
+        steal(only_job())
+        return create(**named)
+
+    monkeypatch.setattr(Note.objects, "create", create_too_late)
+
+
 def test_a_job_is_done_with_its_result_and_cannot_run_again() -> None:
     result = tasks.note.delay("a")
     job = only_job()
@@ -62,13 +73,7 @@ def test_whoever_lost_the_lease_leaves_no_effect(
 ) -> None:
     """The fence. Without `job.token = settled.token` in SETTLE this test is red."""
     task.delay("a")
-    create = Note.objects.create
-
-    def create_too_late(**named: Any) -> Note:
-        steal(only_job())
-        return create(**named)
-
-    monkeypatch.setattr(Note.objects, "create", create_too_late)
+    let_the_job_be_stolen(monkeypatch)
     attempt(only_job())
     assert Note.objects.count() == 0
     assert only_job().state == "running"
@@ -177,13 +182,7 @@ def test_follow_ups_of_a_lost_attempt_are_rolled_back_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tasks.note.apply_async(("a",), link=tasks.add.si(1, 2))
-    create = Note.objects.create
-
-    def create_too_late(**named: Any) -> Note:
-        steal(only_job())
-        return create(**named)
-
-    monkeypatch.setattr(Note.objects, "create", create_too_late)
+    let_the_job_be_stolen(monkeypatch)
     attempt(only_job())
     assert Job.objects.count() == 1
 

@@ -3,7 +3,6 @@ delivery, parcels, a return, a withdrawal, the month, and the same books in an e
 """
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,12 @@ from orders.models import Client, Order, Return
 from orders.reports import figures
 from orders.reports.days import Day, day_of
 from tests.orders.books import books_balance
-from tests.promises.documents.blocks import blocks
+from tests.promises.documents.blocks import blocks, output_of
 from tests.promises.processes import Stack
-from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 PAGE = "docs/a-day.md"
-
-
-def output_of(commands: str, environment: dict[str, str]) -> str:
-    """Of these commands, in one shell; each of them succeeds."""
-    ended = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", commands],
-        cwd=CHECKOUT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
 
 
 def standing() -> dict[str, tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from standardwebhooks import WebhookVerificationError
 from orders.models import Order, Refund, Stock
 from tests.doubles.edges import WebhookSink
 from tests.orders.books import books_balance
-from tests.promises.documents.blocks import blocks
+from tests.promises.documents.blocks import blocks, output_of
 from tests.promises.processes import Stack
 from tests.rooms import CHECKOUT
 from tests.waiting import until
@@ -34,17 +34,7 @@ def walked(page: str, stack: Stack, **environment: str) -> str:
         **environment,
     }
     stack.start("worker")
-    ended = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", commands],
-        cwd=CHECKOUT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
+    return output_of(commands, environment)
 
 
 def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> None:
